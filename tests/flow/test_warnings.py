@@ -63,6 +63,49 @@ def test_noise_keeps_the_mouth_closed_and_is_told(home, portrait_file, noise_fil
     assert mouth_openings().max() < 0.05
 
 
+def breath():
+    """Four seconds of breathing: noise around 900 Hz that swells and falls."""
+    random, seconds = np.random.default_rng(1), np.arange(64_000) / 16_000
+    spectrum = np.fft.rfft(random.standard_normal(len(seconds)))
+    hertz = np.maximum(np.fft.rfftfreq(len(seconds), 1 / 16_000), 1)
+    sound = np.fft.irfft(spectrum * np.exp(-(np.log2(hertz / 900) ** 2) / 2), len(seconds))
+    return 0.05 * sound / sound.std() * np.clip(np.sin(np.pi * seconds), 0, 1) ** 0.7
+
+
+def cough():
+    """Three bursts of noise over a short hum."""
+    random, seconds = np.random.default_rng(2), np.arange(48_000) / 16_000
+    sound = np.zeros(len(seconds))
+    for start in (0.6, 0.95, 1.9):
+        after = np.clip(seconds - start, 0, None)
+        burst = 0.6 * random.standard_normal(len(seconds)) + 0.3 * np.sin(2 * np.pi * 180 * after)
+        sound += np.exp(-after / 0.06) * np.clip(after / 0.004, 0, 1) * burst
+    return 0.5 * sound
+
+
+def music():
+    """Five seconds of plucked chords."""
+    seconds = np.arange(80_000) / 16_000
+    sound = np.zeros(len(seconds))
+    for number in range(20):
+        pitch = (220, 277.2, 329.6, 440, 329.6, 277.2)[number % 6]
+        after = np.clip(seconds - 0.25 * number, 0, None)
+        tone = sum(np.sin(2 * np.pi * pitch * harmonic * after) / harmonic for harmonic in (1, 2, 3))
+        sound += np.exp(-after / 0.3) * (after > 0) * tone
+    return 0.12 * sound
+
+
+@pytest.mark.parametrize("make", [breath, cough, music])
+def test_sounds_without_words_keep_the_mouth_closed_and_still(make, home, portrait_file):
+    sound = sound_file(home / "sound.wav", make())
+
+    result = lip_sync(LipSyncJob(video=uri(portrait_file), audio=uri(sound), engine="viseme"))
+
+    assert codes(result) == ["no_speech"]
+    assert result.phones == "none"
+    assert mouth_openings().max() < 0.05
+
+
 def test_every_job_that_hears_tells_that_there_is_no_speech(home, portrait_file, noise_file):
     still = portrait(PortraitJob(image=uri(portrait_file), audio=uri(noise_file), engine="fake"))
     text = transcribe(TranscribeJob(audio=uri(noise_file)))

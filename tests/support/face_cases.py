@@ -156,8 +156,8 @@ def bearded(picture):
         way = np.array([random.normal((start[0] - mesh[CHIN, 0]) / unit * 0.6, 0.35), 1.0])
         end = start + way / np.hypot(*way) * random.uniform(0.015, 0.04) * unit
         cv2.line(hair, *(tuple(int(v * 8) for v in p) for p in (start, end)), random.uniform(0.25, 0.8), 1, cv2.LINE_AA, 3)
-    weight = np.clip(hair * soft * 1.1 + soft * 0.25, 0, 0.85)[..., None]
-    return np.clip(picture * (1 - weight) + np.float32([38, 48, 62]) * weight, 0, 255).astype(np.uint8)
+    weight = np.clip(hair * soft * 0.8 + soft * 0.22, 0, 0.7)[..., None]
+    return np.clip(picture * (1 - weight) + np.float32([52, 72, 96]) * weight, 0, 255).astype(np.uint8)
 
 
 def painted(picture):

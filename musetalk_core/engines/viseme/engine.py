@@ -18,10 +18,10 @@ from musetalk_core.engine_protocol import (
     ignore_face,
 )
 from musetalk_core.engines.viseme import frame_record, record_smoothing
-from musetalk_core.engines.viseme.closed_source import close_source, replace_opening
+from musetalk_core.engines.viseme.closed_source import close_source
 from musetalk_core.engines.viseme.face_pose import estimate_pose
 from musetalk_core.engines.viseme.lip_seam import smooth_seam
-from musetalk_core.engines.viseme.motion_field import compute_motion, copy_levels, remap_levels
+from musetalk_core.engines.viseme.motion_field import compute_motion, remap_levels
 from musetalk_core.engines.viseme.mouth import measure_mouth
 from musetalk_core.engines.viseme.mouth_opening import opening_bounds, paint_opening
 from musetalk_core.engines.viseme.target_shape import MouthParameters, compute_target_shape
@@ -198,10 +198,8 @@ def _render_face(face: FaceFrame, conditioning: Conditioning, row: list[float]) 
     out = crop.copy()
     if not motion.area.is_empty:
         # move the pixels, antialias the seam, then draw the mouth interior into the opening
-        source = copy_levels(crop, motion.area)
-        closed = close_source(face, conditioning.frame_features[face.index].tobytes())
-        if closed is not None:
-            replace_opening(source, motion.area, closed, warp)
+        levels = close_source(face, conditioning.frame_features[face.index].tobytes())
+        source = levels[motion.area.slices()]
         picture = remap_levels(source, motion.displacement)
         smooth_seam(picture, source, motion.area, warp, opening_area)
         offset = opening_area.y1 - motion.area.y1, opening_area.x1 - motion.area.x1

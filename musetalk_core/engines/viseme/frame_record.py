@@ -21,7 +21,7 @@ SKIN, LIP, SEAM, GRAIN = slice(5, 8), slice(8, 11), slice(11, 33), 33
 
 _SKIN_POINTS = (50, 280, 205, 425, 117, 346)
 _LIP_POINTS = (0, 17, 37, 267, 84, 314)
-_GRAIN_RADIUS = 0.03
+_GRAIN_POINTS, _GRAIN_RADIUS = (50, 280), 0.03
 _SHARPNESS_WIDTH_PX = 64
 """Width in pixels to which a mouth is scaled before its sharpness is measured."""
 
@@ -74,7 +74,7 @@ def measure_frame(face: FaceFrame) -> FrameRecord:
         skin=skin,
         lip=_median_colour(face.crop, mesh, _LIP_POINTS),
         seam=edges.seam - points[NOSE_BASE],
-        grain=measure_grain(face.crop, mesh[list(_SKIN_POINTS)], max(3, round(_GRAIN_RADIUS * height))),
+        grain=measure_grain(face.crop, mesh[list(_GRAIN_POINTS)], max(3, round(_GRAIN_RADIUS * height))),
     )
 
 

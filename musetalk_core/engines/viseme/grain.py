@@ -22,10 +22,10 @@ def measure_grain(crop: Image, points: Float, radius: int) -> float:
 
     Args:
         crop:   (h, w, 3) uint8 BGR.
-        points: (N, 2) float32, places on skin in pixels of the crop.
+        points: (N, 2) float32, places on skin in pixels of the crop; the smoothest one counts.
         radius: half the side of the squares that are measured, in pixels.
     """
-    found = [0.0]
+    found: list[float] = []
     for x, y in np.round(points).astype(int).tolist():
         square = crop[max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1]
         if min(square.shape[:2]) >= 5:
@@ -33,7 +33,7 @@ def measure_grain(crop: Image, points: Float, radius: int) -> float:
             detail = cv2.filter2D(luma, cv2.CV_32F, _KERNEL)[1:-1, 1:-1]
             # the median leaves out moles and hair
             found.append(float(np.median(np.abs(detail))) * 1.4826 * _GAIN)
-    return min(float(np.median(found[1:])) if len(found) > 1 else 0.0, _MAX_GRAIN)
+    return min(*found, _MAX_GRAIN) if found else 0.0
 
 
 def grain_tile(sigma: float, seed: int, width: int, height: int) -> Float:
@@ -50,12 +50,14 @@ def grain_tile(sigma: float, seed: int, width: int, height: int) -> Float:
         (height, width) float32 levels.
     """
     top, left = (seed * 97) % _TILE, (seed * 57) % _TILE
-    rows = np.arange(top, top + height) % _TILE
-    columns = np.arange(left, left + width) % _TILE
-    return _noise()[rows[:, None], columns] * np.float32(sigma)
+    part = _noise()[top : top + height, left : left + width]
+    if part.shape != (height, width):  # larger than the tile: repeat it
+        part = np.pad(part, ((0, height - part.shape[0]), (0, width - part.shape[1])), mode="wrap")
+    return part * np.float32(sigma)
 
 
 @lru_cache(maxsize=1)
 def _noise() -> Float:
-    """Return white noise of standard deviation 1 that is repeated without a seam; not to be modified."""
-    return np.random.default_rng(0).normal(0, 1, (_TILE, _TILE)).astype(np.float32)
+    """Return white noise of standard deviation 1, a tile four times; not to be modified."""
+    tile = np.random.default_rng(0).normal(0, 1, (_TILE, _TILE)).astype(np.float32)
+    return np.tile(tile, (2, 2))

@@ -54,12 +54,17 @@ def opening_weight(picture: Float, mouth: Mouth) -> Float:
     Returns:
         (rows, columns) float32: 0 for skin and lip colors .. 1 for teeth and dark areas.
     """
-    brightest, darkest = picture.max(axis=2), picture.min(axis=2)
+    blue, green, red = cv2.split(picture)
+    brightest = cv2.max(cv2.max(blue, green), red)
+    darkest = cv2.min(cv2.min(blue, green), red)
     skin, lip = _saturation(mouth.record.skin), _saturation(mouth.record.lip)
-    min_saturation = max(0.85 * skin, 0.5 * (0.6 * skin + lip))
+    min_saturation = np.float32(max(0.85 * skin, 0.5 * (0.6 * skin + lip)))
     # saturated and not dark: skin or lip
-    lip_weight = smoothstep(((brightest - darkest) / np.maximum(brightest, 1) - min_saturation) / 0.08)
-    return 1 - lip_weight * smoothstep((brightest - 0.45 * float(mouth.record.skin.max())) / 40)
+    lip_weight = smoothstep(
+        ((brightest - darkest) / np.maximum(brightest, 1) - min_saturation) * np.float32(1 / 0.08)
+    )
+    dark_limit = np.float32(0.45 * float(mouth.record.skin.max()))
+    return 1 - lip_weight * smoothstep((brightest - dark_limit) * np.float32(1 / 40))
 
 
 def tooth_weight(picture: Float, mouth: Mouth) -> Float:
@@ -101,16 +106,15 @@ def extend_colours(picture: Float, weight: Float, sigma: float) -> Float:
     Returns:
         (rows, columns, 3) float32.
     """
-    alpha = weight[..., None]
-    premultiplied = np.concatenate([picture * alpha, alpha], axis=2)
     rows, columns = weight.shape
     spread = max(2.0, sigma)
     size = max(1, round(columns / spread)), max(1, round(rows / spread))
-    small = cv2.resize(premultiplied, size, interpolation=cv2.INTER_AREA)
+    premultiplied = cv2.multiply(picture, cv2.merge([weight, weight, weight]))
+    small = cv2.resize(cv2.merge([*cv2.split(premultiplied), weight]), size, interpolation=cv2.INTER_AREA)
     near = cv2.GaussianBlur(small, (0, 0), 1.0)
     # where no known pixel is near, those farther away count
     near += np.float32(0.02) * cv2.GaussianBlur(small, (0, 0), 4.0)
-    spread_colours = cv2.resize(near, (columns, rows), interpolation=cv2.INTER_LINEAR)
     # blurred colors divided by blurred weights: a normalized average of known pixels
-    average = spread_colours[..., :3] / np.maximum(spread_colours[..., 3:], 1e-5)
-    return (premultiplied[..., :3] + average * (1 - alpha)).astype(np.float32)
+    average = near[..., :3] / np.maximum(near[..., 3:], 1e-5)
+    extended = cv2.resize(average, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.blendLinear(picture, extended, weight, 1 - weight), np.float32)

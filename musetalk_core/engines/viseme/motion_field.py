@@ -12,7 +12,7 @@ from musetalk_core.engines.viseme.numeric import scratch_buffer, smoothstep
 from musetalk_core.engines.viseme.sampling_grid import SamplingGrid
 from musetalk_core.engines.viseme.soft_masks import blur_mask, fill_between_curves
 from musetalk_core.engines.viseme.warp_field import WarpField
-from musetalk_core.types import Box, Float, Image
+from musetalk_core.types import Box, Float
 
 _MAX_CELLS_PER_SIDE: Final = 64
 """The joined displacement grid has about this many cells along the longer side; a cell is whole pixels."""
@@ -85,14 +85,6 @@ def lip_bounds(warp: WarpField) -> Box:
     """Return the rectangle of the crop around the source lips and the target lips."""
     mouth, shape = warp.mouth, warp.shape
     return curve_bounds(warp, [mouth.upper_outer, mouth.lower_outer, shape.upper, shape.lower], _LIP_MARGIN)
-
-
-def copy_levels(crop: Image, area: Box) -> Float:
-    """Copy a part of the crop to (h, w, 3) float32 levels; a scratch buffer, valid until the next frame."""
-    # OpenCV remaps float32 in half the time of uint8.
-    out = scratch_buffer("levels", *reversed(area.size), 3)
-    np.copyto(out, crop[area.slices()])
-    return out
 
 
 def remap_levels(source: Float, displacement: Float) -> Float:

@@ -39,12 +39,8 @@ _FIXED_MESH_POINTS: Final = (
     358,
     50,
     280,
-    117,
-    346,
     234,
     454,
-    93,
-    323,
     132,
     361,
     205,
@@ -107,7 +103,7 @@ class Mouth:
     Attributes:
         pose:           of the face in the crop.
         edges:          inner lip edges.
-        control_points: (112, 2) float32, laid out as in module `numeric`.
+        control_points: (108, 2) float32, laid out as in module `numeric`.
         nose:           (2,) float32, the nose base.
         seam:           (11, 2) float32, where the lips meet when they close.
         smile:          height of the corners above the middle; negative where an open mouth arches the lip.

@@ -24,8 +24,10 @@ _LOWER_EDGE: Final = 0.006
 _LOWER_TEETH_LIGHT: Final = np.array([0.50, 0.56, 0.66], np.float32)
 """Light on the lower teeth, BGR: what comes from lips and tongue is reddish."""
 _MIN_LOWER_TEETH_GAP, _FULL_LOWER_TEETH_GAP = 0.035, 0.10
-_ROUND_SHADE: Final = np.array([0.62, 0.57, 0.46], np.float32)
+_ROUND_SHADE: Final = np.array([0.42, 0.37, 0.28], np.float32)
 """Share of the light on the teeth that rounded lips, which protrude, take away; BGR."""
+_ROUND_HIDING: Final = 0.55
+"""Share of the teeth that is hidden in the dark behind rounded lips."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,7 +148,7 @@ def _fill_planes(
     top, bottom = float(shape.upper[5, 1]), float(shape.lower[5, 1])
     detail = detail_level(mouth)
     remaining_light = remaining_light * _shading(mouth, shape.gap, grid, opening.mask, y, top)
-    edge = float(mouth.seam[5, 1]) + UPPER_EDGE
+    edge = opening.teeth.edge if opening.teeth is not None else float(mouth.seam[5, 1]) + UPPER_EDGE
     tongue = _tongue_weight(distance, squared, y, bottom, shape.gap)
     if shape.tongue > 0:
         # the tip of the tongue, before the lower teeth and below the upper ones
@@ -155,14 +157,16 @@ def _fill_planes(
         remaining_light = remaining_light - planes[_TONGUE]
     else:
         planes[_TONGUE] = 0
-    light, share = 1.0, detail * smoothstep_scalar(shape.gap / 0.02)
+    shown = 1 - _ROUND_HIDING * shape.roundness
+    light, share = 1.0, shown * detail * smoothstep_scalar(shape.gap / 0.02)
     if opening.teeth is None:
         planes[_REFERENCE_TEETH] = 0
     else:
+        lit = remaining_light * np.float32(shown)
         for plane, reference_plane in zip(planes[_REFERENCE_TEETH], opening.teeth.planes, strict=False):
-            np.multiply(reference_plane, remaining_light, out=plane)
-        remaining_light = remaining_light * (1 - opening.teeth.planes[3] * np.float32(opening.teeth.strength))
-        edge, light = opening.teeth.edge, _BEHIND_REFERENCE
+            np.multiply(reference_plane, lit, out=plane)
+        remaining_light = remaining_light - lit * opening.teeth.planes[3] * np.float32(opening.teeth.strength)
+        light = _BEHIND_REFERENCE
     brightness, alpha = place_row(grid, mouth, UPPER, edge)
     np.multiply(brightness, remaining_light * np.float32(light * share), out=planes[_UPPER_TEETH])
     behind_teeth = remaining_light * (1 - alpha * np.float32(share))

@@ -60,14 +60,14 @@ UPPER_OUTER: Final = slice(0, 11)
 UPPER_INNER: Final = slice(11, 22)
 PLANE: Final = slice(22, 25)
 """Not points: the rows of the spline's constant and its two slopes; zeros."""
-FIXED: Final = slice(25, 65)
-LOWER_OUTER: Final = slice(65, 76)
-LOWER_INNER: Final = slice(76, 87)
-CHIN: Final = slice(87, 97)
-JAW: Final = slice(97, 112)
+FIXED: Final = slice(25, 61)
+LOWER_OUTER: Final = slice(61, 72)
+LOWER_INNER: Final = slice(72, 83)
+CHIN: Final = slice(83, 93)
+JAW: Final = slice(93, 108)
 
-POINT_COUNT: Final = 112
-UPPER_FIELD: Final = slice(0, 65)
+POINT_COUNT: Final = 108
+UPPER_FIELD: Final = slice(0, 61)
 """Control points of the field above the lip line."""
-LOWER_FIELD: Final = slice(22, 112)
+LOWER_FIELD: Final = slice(22, 108)
 """Control points of the field below the lip line; both include the plane and the fixed points."""

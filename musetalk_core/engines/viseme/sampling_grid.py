@@ -27,15 +27,13 @@ class SamplingGrid:
 
     @property
     def cell_size(self) -> Float:
-        """Return (2,) float32: width and height of a cell in crop pixels."""
-        width, height = self.area.size
-        return np.array([width / self.columns, height / self.rows], np.float32)
+        """Return (2,) float32: width and height of a cell in crop pixels; not to be modified."""
+        return _geometry(self)[0]
 
     @property
     def first_sample(self) -> Float:
-        """Return (2,) float32: crop pixel of the first sample."""
-        start = np.array([self.area.x1 - 0.5, self.area.y1 - 0.5], np.float32)
-        return (start + self.cell_size / 2).astype(np.float32)
+        """Return (2,) float32: crop pixel of the first sample; not to be modified."""
+        return _geometry(self)[1]
 
     def sample_positions(self) -> tuple[Float, Float]:
         """Return x (columns,) and y (rows,) of the samples, float32 crop pixels."""
@@ -54,15 +52,17 @@ class SamplingGrid:
             np.add.outer(y * axes[1, 1], x * axes[1, 0]),
         )
 
-    def face_y(self, pose: FacePose) -> Float:
-        """Return only y of the samples in face units, (rows, columns) float32."""
-        x, y = self.sample_positions()
-        y_axis = pose.axes[1] / np.float32(pose.height)
-        return np.add.outer((y - pose.centre[1]) * y_axis[1], (x - pose.centre[0]) * y_axis[0])
-
     def to_cells(self, points: Float) -> Float:
         """Convert (N, 2) crop pixels to fractional column and row numbers, float32."""
         return ((points - self.first_sample) / self.cell_size).astype(np.float32)
+
+
+@lru_cache(maxsize=64)
+def _geometry(grid: SamplingGrid) -> tuple[Float, Float]:
+    width, height = grid.area.size
+    cell = np.array([width / grid.columns, height / grid.rows], np.float32)
+    start = np.array([grid.area.x1 - 0.5, grid.area.y1 - 0.5], np.float32)
+    return cell, (start + cell / 2).astype(np.float32)
 
 
 @lru_cache(maxsize=256)

@@ -9,14 +9,14 @@ from musetalk_core.engines.viseme import numeric
 from musetalk_core.engines.viseme.mouth import CHEEK_SHARES, Mouth
 from musetalk_core.types import Float
 
-MAX_GAP: Final = 0.145
+MAX_GAP: Final = 0.155
 """
-Lip gap of the widest vowel, in face heights: 22 mm.
+Lip gap of the widest vowel, in face heights: 23 mm.
 
 The 95th percentile of the lip aperture is then 0.09 to 0.11 in ordinary speech, as measured on a clip of a
 real speaker (docs/LOG.md).
 """
-_GAP_EXPONENT: Final = 0.75
+_GAP_EXPONENT: Final = 0.85
 """Below 1: small openings gain most, since coarticulation leaves few vowels their full opening."""
 _UPPER_GAP_SHARE: Final = 0.22
 _SPREAD_STRETCH, _ROUND_STRETCH = 0.09, 0.30
@@ -66,7 +66,7 @@ class TargetShape:
         jaw_drop:        how far the lower teeth are below those of a shut mouth.
         roundness:       0..1, how rounded the lips are.
         tongue:          0..1: 1 = its tip touches the upper teeth.
-        control_offsets: (112, 2) float32, displacement of each control point.
+        control_offsets: (108, 2) float32, displacement of each control point.
     """
 
     upper: Float

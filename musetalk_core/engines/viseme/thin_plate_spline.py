@@ -17,7 +17,7 @@ _POINT_ROWS: Final = np.concatenate([np.arange(PLANE.start), np.arange(PLANE.sto
 
 
 def distance_terms(centres: Float) -> Float:
-    """Return (4, 112) float32 terms of the squared distances to the centers, (112, 2) float32."""
+    """Return (4, 108) float32 terms of the squared distances to the centers, (108, 2) float32."""
     x, y = centres.T
     return np.stack([x * x + y * y, -2 * x, -2 * y, np.ones_like(x)])
 
@@ -29,10 +29,10 @@ def evaluate_basis(x: Float, y: Float, terms: Float) -> Float:
     Args:
         x:     (P,) float32, about -1..1.
         y:     (P,) float32.
-        terms: (4, 112) float32, `distance_terms` of the centers.
+        terms: (4, 108) float32, `distance_terms` of the centers.
 
     Returns:
-        (P, 112) float32: r^2 log r^2 to each center; constant and slopes in the plane's columns.
+        (P, 108) float32: r^2 log r^2 to each center; constant and slopes in the plane's columns.
     """
     # |p - c|^2 = |p|^2 - 2 p.c + |c|^2 as one matrix product
     powers = np.stack([np.ones_like(x), x, y, x * x + y * y], axis=1)
@@ -43,7 +43,7 @@ def evaluate_basis(x: Float, y: Float, terms: Float) -> Float:
 
 def spline_equations(centres: Float) -> Float64Array:
     """
-    Return the (112, 112) float64 equation system of slightly smoothing splines.
+    Return the (108, 108) float64 equation system of slightly smoothing splines.
 
     Any square slice that includes the plane's rows is a complete system.
     """

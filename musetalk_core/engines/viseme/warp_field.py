@@ -40,9 +40,9 @@ class WarpField:
         mouth: the source mouth.
         shape: the target shape.
         size:  (w, h) of the crop in pixels.
-        terms: (4, 112) float32, `distance_terms` of the displaced control points, in face units.
-        above: (65, 2) float32 weights of the upper field; the field is in crop pixels.
-        below: (90, 2) float32 weights of the lower field.
+        terms: (4, 108) float32, `distance_terms` of the displaced control points, in face units.
+        above: (61, 2) float32 weights of the upper field; the field is in crop pixels.
+        below: (86, 2) float32 weights of the lower field.
         line:  two (1201,) float32 tables over x: height of the lip line, and steepness of the transition.
     """
 
@@ -69,7 +69,7 @@ class WarpField:
         coarse_grid = grid.with_cells(min(columns, grid.columns), min(rows, grid.rows))
         x, y = coarse_grid.face_coordinates(self.mouth.pose)
         basis_values = thin_plate_spline.evaluate_basis(x.ravel(), y.ravel(), self.terms)
-        fade = self._fade_mask(coarse_grid, x, y).reshape(-1, 1)
+        fade = _fade_mask(self.mouth, self.size, coarse_grid).reshape(-1, 1)
         size = grid.columns, grid.rows
         upper, lower = (
             cv2.resize((part @ weights * fade).reshape(*x.shape, 2), size, interpolation=cv2.INTER_CUBIC)
@@ -83,35 +83,11 @@ class WarpField:
 
     def can_change_everywhere(self, area: Box) -> bool:
         """Return whether `change_mask` is 1 in a whole area of the crop."""
-        (width, height), (x1, y1, x2, y2) = self.size, (area.x1, area.y1, area.x2, area.y2)
-        rim = min(x1 / width, y1 / height, 1 - x2 / width, 1 - y2 / height)
-        corners = np.array([[x1, y1], [x2, y1], [x1, y2], [x2, y2]], np.float32)
-        highest = float(self.mouth.pose.to_face_units(corners)[:, 1].min())
-        return rim > _RIM_SHARE + 0.03 and highest > float(self.mouth.nose[1]) + _NOSE_MARGIN + 0.015
+        return can_change_everywhere(self.mouth, self.size, area)
 
     def change_mask(self, grid: SamplingGrid) -> Float:
-        """Return (rows, columns) float32: 1 where pixels may change, 0 at the rim and from the nose upwards."""
-        x, y = grid.face_coordinates(self.mouth.pose)
-        y -= self.mouth.nose[1] + np.float32(_NOSE_MARGIN)
-        y += np.float32(_CHEEK_RISE) * self._beside_nose(x)
-        y *= np.float32(1 / 0.015)
-        return smoothstep(y) * _rim_mask(grid, self.size, 0.03)
-
-    def _beside_nose(self, x: Float) -> Float:
-        """Return 0 at the nose .. 1 on the cheeks, of the shape of `x` in face units."""
-        return smoothstep(
-            (np.abs(x - self.mouth.nose[0]) - np.float32(_NOSE_HALF_WIDTH)) * np.float32(1 / _CHEEK_TRANSITION)
-        )
-
-    def _fade_mask(self, grid: SamplingGrid, x: Float, y: Float) -> Float:
-        """Return the share of the fields to use: fades out towards the rim and the nose base."""
-        upper_lip_height = float(self.mouth.upper_outer[5, 1] - self.mouth.nose[1])
-        rise = np.float32(_CHEEK_RISE) * self._beside_nose(x)
-        nose = smoothstep(
-            (y - (self.mouth.nose[1] + np.float32(_NOSE_MARGIN)) + rise)
-            / (np.float32(max(0.03, 0.6 * upper_lip_height)) + rise)
-        )
-        return nose * _rim_mask(grid, self.size, 0.10)
+        """Return where pixels may change, see the function of this name."""
+        return change_mask(self.mouth, self.size, grid)
 
     def _lower_field_weight(self, grid: SamplingGrid) -> Float:
         """Return (rows, columns) float32: 0 above the lip line .. 1 below; softer beside the mouth."""
@@ -155,6 +131,61 @@ def _lip_line_tables(shape: TargetShape) -> tuple[Float, Float]:
         np.maximum(np.maximum(middle[0, 0] - _LINE_X, _LINE_X - middle[10, 0]), 0), 0.15
     )
     return line, (0.5 / (1e-7 + 0.8 * distance_beside)).astype(np.float32)
+
+
+def can_change_everywhere(mouth: Mouth, size: tuple[int, int], area: Box) -> bool:
+    """
+    Return whether `change_mask` is 1 in a whole area.
+
+    Args:
+        mouth: the source mouth.
+        size:  (w, h) of the crop in pixels.
+        area:  in the crop.
+    """
+    (width, height), (x1, y1, x2, y2) = size, (area.x1, area.y1, area.x2, area.y2)
+    rim = min(x1 / width, y1 / height, 1 - x2 / width, 1 - y2 / height)
+    corners = np.array([[x1, y1], [x2, y1], [x1, y2], [x2, y2]], np.float32)
+    highest = float(mouth.pose.to_face_units(corners)[:, 1].min())
+    return rim > _RIM_SHARE + 0.03 and highest > float(mouth.nose[1]) + _NOSE_MARGIN + 0.015
+
+
+@lru_cache(maxsize=8)
+def change_mask(mouth: Mouth, size: tuple[int, int], grid: SamplingGrid) -> Float:
+    """
+    Return (rows, columns) float32: 1 where pixels may change, 0 at the rim and from the nose upwards.
+
+    Cached for stills, whose mouth is the same object in all frames; not to be modified.
+
+    Args:
+        mouth: the source mouth.
+        size:  (w, h) of the crop in pixels.
+        grid:  the sampling grid.
+    """
+    x, y = grid.face_coordinates(mouth.pose)
+    y -= mouth.nose[1] + np.float32(_NOSE_MARGIN)
+    y += np.float32(_CHEEK_RISE) * _beside_nose(mouth, x)
+    y *= np.float32(1 / 0.015)
+    return smoothstep(y) * _rim_mask(grid, size, 0.03)
+
+
+@lru_cache(maxsize=8)
+def _fade_mask(mouth: Mouth, size: tuple[int, int], grid: SamplingGrid) -> Float:
+    """Return the share of the fields to use: fades out towards the rim and the nose base; cached as above."""
+    x, y = grid.face_coordinates(mouth.pose)
+    upper_lip_height = float(mouth.upper_outer[5, 1] - mouth.nose[1])
+    rise = np.float32(_CHEEK_RISE) * _beside_nose(mouth, x)
+    nose = smoothstep(
+        (y - (mouth.nose[1] + np.float32(_NOSE_MARGIN)) + rise)
+        / (np.float32(max(0.03, 0.6 * upper_lip_height)) + rise)
+    )
+    return nose * _rim_mask(grid, size, 0.10)
+
+
+def _beside_nose(mouth: Mouth, x: Float) -> Float:
+    """Return 0 at the nose .. 1 on the cheeks, of the shape of `x` in face units."""
+    return smoothstep(
+        (np.abs(x - mouth.nose[0]) - np.float32(_NOSE_HALF_WIDTH)) * np.float32(1 / _CHEEK_TRANSITION)
+    )
 
 
 @lru_cache(maxsize=64)

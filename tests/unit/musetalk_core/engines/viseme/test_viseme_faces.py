@@ -16,7 +16,15 @@ from musetalk_core.media.image.yuv_picture import Picture
 
 ENGINE = VisemeEngine()
 CURVE = np.float32(
-    [[0, 0, 0], [0.2, 0, 0], [0.45, 0.2, 0], [0.8, 0, 0], [0.3, -0.8, 0], [0.6, 0.3, 0], [0, 0, 1]]
+    [
+        [0, 0, 0, 0],
+        [0.2, 0, 0, 0],
+        [0.45, 0.2, 0, 0],
+        [0.8, 0, 0, 0],
+        [0.3, -0.8, 0, 0],
+        [0.6, 0.3, 0, 0],
+        [0, 0, 1, 0],
+    ]
 )
 
 
@@ -85,7 +93,7 @@ def test_a_real_smile_shuts_and_opens_as_asked(samples, name, shut):
 def test_a_frozen_mouth_flickers_no_more_than_its_source(samples):
     pictures, faces, known = scene(samples / "sun.mp4", range(10))
 
-    crops = ENGINE.render(faces, known, np.tile(np.float32([0.3, 0, 0]), (len(faces), 1)))
+    crops = ENGINE.render(faces, known, np.tile(np.float32([0.3, 0, 0, 0]), (len(faces), 1)))
 
     outputs = [finished(*each) for each in zip(pictures, crops, faces, strict=True)]
     assert unrest(outputs, faces[0].box) < 1.1 * unrest(pictures, faces[0].box)

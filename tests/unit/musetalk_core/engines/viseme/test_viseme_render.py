@@ -78,7 +78,12 @@ def knowledge(*faces, donors=None):
 
 
 def speak(one, *rows, known=None):
-    return ENGINE.render([one] * len(rows), known or knowledge(one), np.float32(rows))
+    return ENGINE.render([one] * len(rows), known or knowledge(one), features(*rows))
+
+
+def features(*rows):
+    """Return speech features; the tongue rests unless a row has a fourth number."""
+    return np.float32([[*row, 0][:4] for row in rows])
 
 
 def teeth_pixels(crop):
@@ -93,13 +98,15 @@ def dark_pixels(crop):
 @pytest.mark.parametrize("gap", [0.0, 0.06])
 @pytest.mark.parametrize("height", [60.0, 200.0])
 @pytest.mark.parametrize("row", [SILENT, WIDE, ROUND, CLOSED])
-def test_the_rim_and_all_above_the_nose_base_keep_their_bytes(gap, height, row):
+def test_the_rim_the_nose_and_all_above_the_cheeks_keep_their_bytes(gap, height, row):
     one = face(gap, height=height)
 
     (out,) = speak(one, row)
 
-    nose = int(one.landmarks[2, 1]) - one.box.y1
-    for part in (np.s_[:nose], np.s_[-1:], np.s_[:, :1], np.s_[:, -1:]):
+    x, y = (int(v) for v in one.landmarks[2] - np.float32([one.box.x1, one.box.y1]))
+    wing, cheek = int(0.06 * height), y - int(0.14 * height)
+    nose = np.s_[:y, x - wing : x + wing]
+    for part in (nose, np.s_[:cheek], np.s_[-1:], np.s_[:, :1], np.s_[:, -1:]):
         np.testing.assert_array_equal(out[part], one.crop[part])
 
 
@@ -114,7 +121,7 @@ def test_a_face_turned_in_the_picture_keeps_its_rim_and_its_eyes():
     np.testing.assert_array_equal(out[ring], one.crop[ring])
     rows, columns = np.indices(out.shape[:2])
     places = np.stack([columns + one.box.x1, rows + one.box.y1], -1) - one.landmarks[2]
-    above = places @ np.array([-np.sin(0.6), np.cos(0.6)]) < 0
+    above = places @ np.array([-np.sin(0.6), np.cos(0.6)]) < -0.14 * 200
     np.testing.assert_array_equal(out[above], one.crop[above])
 
 
@@ -189,7 +196,7 @@ def test_a_frame_without_teeth_borrows_the_donors():
 def test_the_order_and_the_batch_do_not_matter():
     faces = [face(0.05, index=0), face(0.0, index=1), face(0.03, index=2, roll=0.2)]
     known = knowledge(*faces, donors={0: faces[0]})
-    rows = np.float32([WIDE, ROUND, (0.4, 0.5, 0)])
+    rows = features(WIDE, ROUND, (0.4, 0.5, 0))
 
     together = ENGINE.render(faces, known, rows)
     alone = [ENGINE.render([faces[k]], known, rows[k : k + 1])[0] for k in (2, 0, 1)]
@@ -201,10 +208,10 @@ def test_the_order_and_the_batch_do_not_matter():
 def test_faces_of_different_sizes_in_turns_do_not_disturb_each_other():
     faces = [face(0.05, index=k, height=height) for k, height in enumerate((60.0, 240.0, 150.0))]
     known = knowledge(*faces, donors={0: faces[1]})
-    expected = [ENGINE.render([one], known, np.float32([WIDE]))[0] for one in faces]
+    expected = [ENGINE.render([one], known, features(WIDE))[0] for one in faces]
     kept = [crop.copy() for crop in expected]
 
-    again = ENGINE.render([faces[k] for k in (1, 0, 2, 1)], known, np.float32([WIDE] * 4))
+    again = ENGINE.render([faces[k] for k in (1, 0, 2, 1)], known, features(*[WIDE] * 4))
 
     for k, crop in zip((1, 0, 2, 1), again, strict=True):
         np.testing.assert_array_equal(crop, expected[k])
@@ -214,7 +221,7 @@ def test_faces_of_different_sizes_in_turns_do_not_disturb_each_other():
 
 def test_two_threads_draw_what_one_draws():
     one = face(0.05)
-    known, rows = knowledge(one, donors={0: one}), np.random.default_rng(1).uniform(0, 0.9, (12, 3))
+    known, rows = knowledge(one, donors={0: one}), np.random.default_rng(1).uniform(0, 0.9, (12, 4))
     expected = speak(one, *rows, known=known)
 
     with ThreadPoolExecutor(2) as pool:
@@ -244,7 +251,9 @@ def test_motion_fades_out_as_the_head_turns_away():
         (out,) = speak(one, WIDE, known=known)
         changed.append(float(np.abs(out.astype(int) - one.crop).mean()))
 
-    assert changed[0] == changed[1] > changed[2] > changed[3] > 0
+    # teeth are drawn narrower, nothing else differs at 24 degrees
+    assert changed[1] == pytest.approx(changed[0], rel=0.02)
+    assert changed[1] > changed[2] > changed[3] > 0
     assert changed[4:] == [0, 0]
 
 

@@ -21,7 +21,7 @@ PHONES = [
 def test_known_phones_move_the_mouth():
     features = next(VisemeEngine().encode_audio(VOICE, 50, Fraction(25), PHONES))
 
-    assert features.shape == (50, 3)
+    assert features.shape == (50, 4)
     assert features.dtype == np.float32
     assert features[3:9, 0].max() < 0.05
     assert features[16:21, 0].max() > 0.5
@@ -43,4 +43,4 @@ def test_unknown_phones_are_recognised(monkeypatch):
 
 
 def test_no_frames_are_no_features():
-    assert next(VisemeEngine().encode_audio(VOICE, 0, Fraction(25), PHONES)).shape == (0, 3)
+    assert next(VisemeEngine().encode_audio(VOICE, 0, Fraction(25), PHONES)).shape == (0, 4)
