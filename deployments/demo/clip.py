@@ -1,8 +1,8 @@
 """
 The video clip of the demo: the bundled photograph in synthetic motion, made without any renderer.
 
-The camera sways, turns and zooms, the light changes, the sensor is noisy, and the jaw moves at a steady pace
-that belongs to no speech, as in a recording of a person who says something else.
+The camera sways, turns and zooms, the light changes and the sensor is noisy, as in a recording of a person
+who smiles and says nothing.
 """
 
 from collections.abc import Iterator
@@ -23,13 +23,10 @@ SECONDS: Final = 5.0
 _SIZE: Final = 512
 """Width and height in pixels."""
 
-_MOUTH_X, _MOUTH_Y, _CHIN_Y = 223.0, 146.0, 177.0
-"""Center of the mouth and lower end of the chin in the bundled photograph, in pixels."""
+_MOUTH_X: Final = 223.0
+"""Center of the mouth in the bundled photograph, in pixels."""
 _VIEW_Y: Final = 188.0
 """Center of the view, low enough that its upper edge stays inside the photograph."""
-_JAW_WIDTH: Final = 26.0
-_JAW_DROP: Final = 5.0
-"""Largest movement of the lower lip in pixels of the photograph; the face is 103 pixels high."""
 _NOISE_LEVELS: Final = 2.0
 """Standard deviation of the sensor noise, of 255."""
 
@@ -70,11 +67,9 @@ def clip_frames(photograph: "Image") -> "Iterator[Image]":
 
     random = np.random.default_rng(0)
     y, x = np.mgrid[0:_SIZE, 0:_SIZE].astype(np.float32)
-    jaw = _jaw_mask(x, y)
     noise = random.normal(0, _NOISE_LEVELS, (2 * _SIZE, 2 * _SIZE)).astype(np.float32)
     for number in range(round(SECONDS * RATE)):
         t = number / float(RATE)
-        opening = _JAW_DROP * max(0.0, sin(2 * pi * 1.7 * t)) * (0.6 + 0.4 * sin(2 * pi * 0.31 * t))
         turn = 2.5 * pi / 180 * sin(2 * pi * 0.23 * t)
         zoom = 1.5 + 0.06 * sin(2 * pi * 0.17 * t + 1)
         center_x = _MOUTH_X + 8 * sin(2 * pi * 0.29 * t)
@@ -83,21 +78,9 @@ def clip_frames(photograph: "Image") -> "Iterator[Image]":
         dx, dy = (x - _SIZE / 2) / zoom, (y - _SIZE / 2) / zoom
         source_x = center_x + dx * cos(turn) - dy * sin(turn)
         source_y = center_y + dx * sin(turn) + dy * cos(turn)
-        moved = cv2.remap(jaw, source_x, source_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        frame = cv2.remap(
-            photograph, source_x, source_y - opening * moved, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
-        )
+        frame = cv2.remap(photograph, source_x, source_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
         top, left = random.integers(0, _SIZE, 2)
         grain = cv2.merge([noise[top : top + _SIZE, left : left + _SIZE]] * 3)
         light = 1 + 0.04 * sin(2 * pi * 0.13 * t)
         yield np.asarray(cv2.addWeighted(frame, light, grain, 1, 0, dtype=cv2.CV_8U), np.uint8)
 
-
-def _jaw_mask(x: "npt.NDArray[np.float32]", y: "npt.NDArray[np.float32]") -> "npt.NDArray[np.float32]":
-    """Return (H, W) float32, 0..1: how far each pixel of the photograph moves with the jaw."""
-    import numpy as np
-
-    sideways = np.exp(-(((x - _MOUTH_X) / _JAW_WIDTH) ** 2))
-    below_lip = np.clip((y - _MOUTH_Y + 2) / 6, 0, 1)
-    above_neck = np.clip((_CHIN_Y + 25 - y) / 25, 0, 1)
-    return (sideways * below_lip * above_neck).astype(np.float32)

@@ -24,6 +24,8 @@ _LOWER_EDGE: Final = 0.006
 _LOWER_TEETH_LIGHT: Final = np.array([0.50, 0.56, 0.66], np.float32)
 """Light on the lower teeth, BGR: what comes from lips and tongue is reddish."""
 _MIN_LOWER_TEETH_GAP, _FULL_LOWER_TEETH_GAP = 0.035, 0.10
+_SHADOW_COLOUR: Final = 0.9
+"""Share of the cavity's color that shadows keep."""
 _ROUND_SHADE: Final = np.array([0.42, 0.37, 0.28], np.float32)
 """Share of the light on the teeth that rounded lips, which protrude, take away; BGR."""
 _ROUND_HIDING: Final = 0.55
@@ -147,7 +149,10 @@ def _fill_planes(
     squared = np.square(distance)
     top, bottom = float(shape.upper[5, 1]), float(shape.lower[5, 1])
     detail = detail_level(mouth)
-    remaining_light = remaining_light * _shading(mouth, shape.gap, grid, opening.mask, y, top)
+    lit = remaining_light * _shading(mouth, shape.gap, grid, opening.mask, y, top)
+    # shadows take on the color of the cavity: grey ones look like ink
+    planes[_CAVITY] = (remaining_light - lit) * np.float32(_SHADOW_COLOUR)
+    remaining_light = lit
     edge = opening.teeth.edge if opening.teeth is not None else float(mouth.seam[5, 1]) + UPPER_EDGE
     tongue = _tongue_weight(distance, squared, y, bottom, shape.gap)
     if shape.tongue > 0:
@@ -162,16 +167,17 @@ def _fill_planes(
     if opening.teeth is None:
         planes[_REFERENCE_TEETH] = 0
     else:
-        lit = remaining_light * np.float32(shown)
+        uncovered = remaining_light * np.float32(shown)
         for plane, reference_plane in zip(planes[_REFERENCE_TEETH], opening.teeth.planes, strict=False):
-            np.multiply(reference_plane, lit, out=plane)
-        remaining_light = remaining_light - lit * opening.teeth.planes[3] * np.float32(opening.teeth.strength)
+            np.multiply(reference_plane, uncovered, out=plane)
+        uncovered *= opening.teeth.planes[3]
+        remaining_light = remaining_light - uncovered * np.float32(opening.teeth.strength)
         light = _BEHIND_REFERENCE
     brightness, alpha = place_row(grid, mouth, UPPER, edge)
     np.multiply(brightness, remaining_light * np.float32(light * share), out=planes[_UPPER_TEETH])
     behind_teeth = remaining_light * (1 - alpha * np.float32(share))
     # teeth in the shade take on the color of the cavity; grey ones would look dead
-    planes[_CAVITY] = remaining_light - behind_teeth - planes[_UPPER_TEETH]
+    planes[_CAVITY] += remaining_light - behind_teeth - planes[_UPPER_TEETH]
     remaining_light = behind_teeth
     planes[_LOWER_TEETH] = 0
     lower_share = 0.7 * detail * smoothstep_scalar(
