@@ -83,4 +83,3 @@ def clip_frames(photograph: "Image") -> "Iterator[Image]":
         grain = cv2.merge([noise[top : top + _SIZE, left : left + _SIZE]] * 3)
         light = 1 + 0.04 * sin(2 * pi * 0.13 * t)
         yield np.asarray(cv2.addWeighted(frame, light, grain, 1, 0, dtype=cv2.CV_8U), np.uint8)
-

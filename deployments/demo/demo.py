@@ -153,9 +153,11 @@ def _render_from_text(session: _DemoSession, options: DemoOptions) -> list[repor
     session.run_in_background("making a video clip", partial(write_clip, PORTRAIT_PATH, clip))
     speech_job = session.wait_for_result(speech)
     portrait = session.submit(
-        "portrait", "portrait", {"image": str(PORTRAIT_PATH), "audio": f"job://{speech}"}
+        "portrait", "portrait", {"image": str(PORTRAIT_PATH), "audio": f"job://{speech}", "quality": "card"}
     )
-    lip_sync = session.submit("lip sync", "lip_sync", {"video": str(clip), "audio": f"job://{speech}"})
+    lip_sync = session.submit(
+        "lip sync", "lip_sync", {"video": str(clip), "audio": f"job://{speech}", "quality": "card"}
+    )
     phones = report.load_spoken_phones(speech_job)
     finished_jobs = {
         "portrait": session.wait_for_result(portrait),
@@ -172,7 +174,7 @@ def _render_from_files(session: _DemoSession, options: DemoOptions) -> list[repo
     """Lip-sync the caller's video to the caller's audio, or to synthesized text. Files are uploaded."""
     from deployments.demo.quality import recognize_phones
 
-    job: dict[str, Any] = {"video": str(options.video or PORTRAIT_PATH)}
+    job: dict[str, Any] = {"video": str(options.video or PORTRAIT_PATH), "quality": "card"}
     if options.audio is not None:
         job |= {"audio": str(options.audio)} | ({"text": options.text} if options.text else {})
         phones = session.run_in_background(

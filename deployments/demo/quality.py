@@ -21,10 +21,11 @@ class Quality:
         sound_s:     duration of the audio stream in seconds.
         rate:        frames per second.
         score:       correlation of the measured lip aperture with the one expected from the phones, times the
-                     movement; -1..1; None without phones.
+                     movement and the rounding movement; -1..1; None without phones.
         backwards:   the same for the phones in reverse order: the baseline of any moving mouth.
         movement:    share 0..1 of the movement that speech has; a fixed grin has almost none.
         rounding:    correlation -1..1 of the width of the mouth with rounded and spread sounds.
+        rounding_movement: share 0..1 of the change of the width that speech has.
         lag_frames:  lag in frames at which the correlation was found; positive if the lips are late.
         closed:      share 0..1 of the bilabial phones (p, b, m) on which the lips close.
         bilabials:   number of bilabial phones.
@@ -37,6 +38,7 @@ class Quality:
     backwards: float
     movement: float
     rounding: float
+    rounding_movement: float
     lag_frames: int
     closed: float
     bilabials: int
@@ -52,7 +54,8 @@ class Quality:
             lengths,
             f"lip-sync score {self.score:.2f} at a lag of {self.lag_frames:+d} frames,"
             f" {self.backwards:.2f} with the speech reversed",
-            f"the lips move {self.movement:.0%} as far as in speech; rounding {self.rounding:.2f}",
+            f"share of the least movement of speech: opening {self.movement:.0%},"
+            f" rounding {self.rounding_movement:.0%} (correlation {self.rounding:.2f})",
             f"lips closed on {closed_count} of {self.bilabials} p, b, m ({self.closed:.0%})",
         ]
 
@@ -77,7 +80,7 @@ def measure_quality(video: Path, phones: Sequence[Phone]) -> Quality:
     rate = require_picture(info).rate
     picture_s, sound_s = float(info.duration_s or 0), float(require_audio(info).duration_s or 0)
     if not phones:
-        return Quality(picture_s, sound_s, rate, None, 0.0, 0.0, 0.0, 0, 0.0, 0)
+        return Quality(picture_s, sound_s, rate, None, 0.0, 0.0, 0.0, 0.0, 0, 0.0, 0)
     lip_apertures, lip_widths = lip_sync_score.lip_shapes(_read_frames(video)).T
     expected_apertures, expected_widths, _ = mouth_curves(None, phones, len(lip_apertures), rate).T
     score, backwards = (
@@ -85,16 +88,18 @@ def measure_quality(video: Path, phones: Sequence[Phone]) -> Quality:
         lip_sync_score.sync_score(lip_apertures, expected_apertures[::-1]),
     )
     movement = lip_sync_score.movement_share(lip_apertures)
+    rounding_movement = lip_sync_score.rounding_share(lip_widths)
     closed = lip_sync_score.closed_share(lip_apertures, phones, rate)
     bilabial_count = sum(to_arpabet(phone.name) in BILABIALS for phone in phones)
     return Quality(
         picture_s,
         sound_s,
         rate,
-        score.correlation * movement,
-        backwards.correlation * movement,
+        score.correlation * movement * rounding_movement,
+        backwards.correlation * movement * rounding_movement,
         movement,
         lip_sync_score.sync_score(lip_widths, expected_widths).correlation,
+        rounding_movement,
         score.lag_frames,
         closed.bilabials,
         bilabial_count,

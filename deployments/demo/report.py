@@ -51,11 +51,41 @@ def next_steps(api_url: str, *, is_running: bool) -> list[str]:
     ]
 
 
+_CARD_FIGURES = (
+    ("movement", ("amplitude", "rounding", "correlation", "lag", "bilabials", "pauses")),
+    ("picture", ("sharpness_fine", "seam", "flicker", "colour", "corners", "teeth", "jitter")),
+)
+"""Figures of the quality card that the report shows, a line per group."""
+
+
+def card_lines(card: dict[str, Any] | None) -> list[str]:
+    """
+    Return the figures of a quality card as lines of text; those beyond their limits are marked.
+
+    Args:
+        card: `quality` of a job's result; None = it could not be measured.
+    """
+    if card is None:
+        return []
+
+    def shown(name: str) -> str:
+        figure = card["figures"][name]
+        unit = "" if figure["unit"] in ("ratio", "share", "-1..1") else f" {figure['unit']}"
+        mark = f" (limit {figure['limit']:g})" if name in card["defects"] else ""
+        return f"{name} {figure['value']:.2f}{unit}{mark}"
+
+    return [
+        f"{group}: " + ", ".join(shown(name) for name in names if name in card["figures"])
+        for group, names in _CARD_FIGURES
+    ]
+
+
 def report_lines(video: RenderedVideo) -> list[str]:
     """Return the path, job summary and quality figures of a video, as lines of text."""
     details = [
         *job_summary(video.job)[:1],
         *measure_quality(video.path, video.phones).report_lines(),
+        *card_lines(video.job["result"].get("quality")),
         *job_summary(video.job)[1:],
     ]
     return [f"{video.title}: {video.path.resolve()}", *(f"  {line}" for line in details)]

@@ -76,7 +76,8 @@ FIGURES: Final[Mapping[FigureName, Figure]] = {
         "Range of the lip aperture (widest fifth of the frames minus narrowest) over that of ordinary speech",
         0.9,
         0.6,
-        "Half the amplitude looks like mumbling. The reference is 0.1 H (20 mm) for the widest vowel.",
+        "Half the amplitude looks like mumbling. The reference, 0.14 H (21 mm) for the widest vowel, is a"
+        " real speaker's.",
     ),
     "rounding": Figure(
         "movement",
@@ -84,7 +85,8 @@ FIGURES: Final[Mapping[FigureName, Figure]] = {
         "Change of the mouth's width with round (O, U, W) and spread (E, I) sounds over that of speech",
         0.7,
         0.25,
-        "Below a quarter, 2 mm on a face, rounded and spread sounds look alike.",
+        "Below a quarter, 2 mm on a face, rounded and spread sounds look alike. The reference is a real"
+        " speaker's.",
     ),
     "correlation": Figure(
         "movement",
@@ -188,7 +190,7 @@ FIGURES: Final[Mapping[FigureName, Figure]] = {
         "Displacement of the rendered skin above the mouth against the source",
         0.005,
         0.015,
-        "Above 3 mm on a face, the mouth looks out of place.",
+        "Above 2 mm on a face, the mouth looks out of place.",
     ),
     "jitter": Figure(
         "picture",

@@ -39,11 +39,13 @@ CLOSED_LIPS_THRESHOLD_H: Final = 0.012
 """Apertures up to this much above the closed level count as closed, in face heights."""
 SPEECH_RANGE_H: Final = 0.03
 """
-Least range of the lip aperture in ordinary speech, in face heights, 5th to 95th percentile.
+Least range of the lip aperture in ordinary speech, in face heights, 5th to 95th percentile: 4.5 mm.
 
-About 6 mm: half of what people show in conversation, since the mesh underestimates dark mouths. The bundled
-engines reach 0.042 to 0.050, a smile that does not speak 0.011.
+A third of what a real speaker shows (0.095, docs/LOG.md), since the mesh underestimates dark mouths and small
+faces. A smile that does not speak shows 0.011.
 """
+SPEECH_WIDTH_RANGE_H: Final = 0.03
+"""The same for the width of the mouth; a real speaker shows 0.073."""
 _CLOSED_PERCENTILE: Final = 5
 _LIP_LEAD_S: Final = 0.03
 """Lips may close this many seconds before the phone starts."""
@@ -159,11 +161,25 @@ def movement_share(measured: Float) -> float:
     Args:
         measured: (T,) float32, see `lip_apertures`; NaN frames are left out.
     """
-    valid_apertures = measured[~np.isnan(measured)]
-    if not len(valid_apertures):
+    return _range_share(measured, SPEECH_RANGE_H)
+
+
+def rounding_share(widths: Float) -> float:
+    """
+    Return how much of the change of width of speech a mouth shows, 0..1.
+
+    Args:
+        widths: (T,) float32, see `lip_width`; NaN frames are left out.
+    """
+    return _range_share(widths, SPEECH_WIDTH_RANGE_H)
+
+
+def _range_share(measured: Float, full: float) -> float:
+    valid = measured[~np.isnan(measured)]
+    if not len(valid):
         return 0.0
-    low, high = np.percentile(valid_apertures, (_CLOSED_PERCENTILE, 100 - _CLOSED_PERCENTILE))
-    return min(1.0, float(high - low) / SPEECH_RANGE_H)
+    low, high = np.percentile(valid, (_CLOSED_PERCENTILE, 100 - _CLOSED_PERCENTILE))
+    return min(1.0, float(high - low) / full)
 
 
 def sync_score(measured: Float, openness: Float, max_lag: int = 2) -> SyncScore:

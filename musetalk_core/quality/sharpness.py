@@ -12,7 +12,9 @@ from musetalk_core.types import Box, Float
 
 _FINE_SIGMA_H, _MIN_SIGMA_PX = 0.004, 1.2
 """Sigma of the smallest blur; the fine band is between it and twice that, the coarse one up to four times."""
-_MOUTH_MARGIN_H, _OPENING_MARGIN_H, _SKIN_RADIUS_H, _AREA_MARGIN_H = 0.08, 0.015, 0.06, 0.1
+_MOUTH_MARGIN_H, _SKIN_RADIUS_H, _AREA_MARGIN_H = 0.08, 0.06, 0.1
+_OPENING_MARGIN_H: Final = 0.03
+"""Reach of the fine band: edges of teeth and of the dark mouth are no detail of lips and skin."""
 
 _SKIN_POINTS: Final = (50, 280, 69, 299, 108, 337, 151)
 """Mesh points on the cheekbones and the forehead."""

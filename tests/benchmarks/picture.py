@@ -1,7 +1,7 @@
 """
-The picture of the viseme engine on eight faces and three speeches: `picture.py [FOLDER [NAME ...]]`.
+The picture of the viseme engine on eight faces and three speeches: `picture.py [FOLDER [NAME|VIDEO ...]]`.
 
-Prints the figures of the quality card over the whole speech, and writes contact sheets of the mouths to FOLDER.
+Prints the figures of the quality card over the whole speech, and writes contact sheets of mouths to FOLDER.
 """
 
 import sys
@@ -12,7 +12,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 from face_cases import FaceCase, face_cases
@@ -41,8 +40,10 @@ from musetalk_core.speech.tts.starter_voice import synthesize
 RATE = Fraction(25)
 SEED = 3
 TEXTS = {
-    "voice": "My mother bought five big blue balloons. Every move of my lips comes from the sound of my voice.",
-    "vowels": "We all know you will move the moon; she sees three green leaves, and that father laughs with Lee.",
+    "voice": "My mother bought five big blue balloons."
+    " Every move of my lips comes from the sound of my voice.",
+    "vowels": "We all know you will move the moon; she sees three green leaves,"
+    " and that father laughs with Lee.",
 }
 SHOWN = ("aperture", "amplitude", "rounding", "correlation", "bilabials", "pauses", "sharpness_fine",
          "sharpness_coarse", "flicker", "colour", "corners", "teeth", "jitter")  # fmt: skip
@@ -61,7 +62,9 @@ def speeches(folder):
     """Return the recorded reading, aligned to its text, and two synthesized ones with exact phones."""
     decode_speech(SPEECH, folder / "reading.f32")
     samples = PcmFile(folder / "reading.f32")
-    found = [Speech("reading", samples, list(find_phones(samples, SPEECH.with_suffix(".txt").read_text())[0]))]
+    found = [
+        Speech("reading", samples, list(find_phones(samples, SPEECH.with_suffix(".txt").read_text())[0]))
+    ]
     for name, text in TEXTS.items():
         spoken = synthesize(text)
         write_wav(folder / f"{name}.wav", spoken.samples, spoken.rate)
@@ -79,7 +82,7 @@ def prepared(face: FaceCase, folder):
 
 
 def talk(scene, speech, folder):
-    """Render a speech; return its curves, the frame pairs in order, and CPU seconds per frame of rendering."""
+    """Render a speech; return its curves, the frame pairs, and CPU seconds of rendering per frame."""
     engine = load_engine("viseme")
     frames = int(speech.samples.count / 16000 * RATE)
     [curves] = engine.encode_audio(speech.samples, frames, RATE, speech.phones)
@@ -89,7 +92,11 @@ def talk(scene, speech, folder):
     render_chunk(scene, engine, Float32RowArray.from_blocks([curves]), chunk, place, threads=1)
     seconds = time.process_time() - started
     avatar = scene.avatar
-    idle = AnimatedStill(scene, FacePaster(scene, engine, MaskCache()), SEED) if avatar.manifest.is_still else None
+    idle = (
+        AnimatedStill(scene, FacePaster(scene, engine, MaskCache()), SEED)
+        if avatar.manifest.is_still
+        else None
+    )
     pairs = []
     crops = CropReader.open(place)
     with FrameReader(scene.source, avatar.index) as reader:
@@ -121,14 +128,16 @@ def main(target=None, names=()):
         told = speeches(folder)
         rows = {speech.name: [] for speech in told}
         print("face", "speech", *SHOWN, "ms", sep="\t")
-        for face in [*face_cases(folder, names), *_sample(names)]:
+        for face in [*face_cases(folder, names), *_videos(names)]:
             scene = prepared(face, folder)
             for speech in told:
                 curves, pairs, cost = talk(scene, speech, folder)
                 card = measure(speech, curves, pairs)
                 values = [card[figure].value for figure in SHOWN]
                 marks = ["!" if card[figure].is_defect else "" for figure in SHOWN]
-                shown = ["-" if v is None else f"{v:.3f}{mark}" for v, mark in zip(values, marks, strict=True)]
+                shown = [
+                    "-" if v is None else f"{v:.3f}{mark}" for v, mark in zip(values, marks, strict=True)
+                ]
                 print(face.name, speech.name, *shown, f"{cost * 1000:.1f}", sep="\t", flush=True)
                 at = [frame_of(phones, speech.phones, curves, RATE) for _, phones in SOUNDS]
                 mouths = [mouth(pairs[at[0]].source, pairs[at[0]].landmarks)]
@@ -140,10 +149,9 @@ def main(target=None, names=()):
         print(f"contact sheets: {target}" if target != folder else "")
 
 
-def _sample(names):
-    """Return the sample clip beside the checkout, if it is there and wanted."""
-    path = Path(__file__).resolve().parents[3] / "shared" / "samples" / "sun.mp4"
-    return [FaceCase("sample", "a clip", path, False)] if path.exists() and (not names or "sample" in names) else []
+def _videos(names):
+    """Return the videos among the names."""
+    return [FaceCase(Path(n).stem, "a video", Path(n), False) for n in names if Path(n).suffix]
 
 
 if __name__ == "__main__":

@@ -101,8 +101,12 @@ def opened(picture):
     follow = np.clip((chin + 0.22 * unit - y) / (0.3 * unit), 0, 1) * far
     gap = drop * np.sqrt(across)
     below = y > edge + gap
-    shift = np.where(below, np.minimum(gap + (drop - gap) * 0.6 * np.clip((y - edge) / (0.2 * unit), 0, 1), drop), 0)
-    out = cv2.remap(picture, x, y - (shift * follow).astype(np.float32), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    shift = np.where(
+        below, np.minimum(gap + (drop - gap) * 0.6 * np.clip((y - edge) / (0.2 * unit), 0, 1), drop), 0
+    )
+    out = cv2.remap(
+        picture, x, y - (shift * follow).astype(np.float32), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
     hole = ((y > edge) & ~below & (across > 0.02)).astype(np.float32)
     hole = cv2.GaussianBlur(hole, (0, 0), 0.006 * unit)[..., None]
     depth = np.clip((y - edge) / np.maximum(gap, 1), 0, 1)[..., None]
@@ -124,12 +128,16 @@ def turned(picture, degrees):
     def depth(left):
         """Height above the plane of the ears, of a frontal face."""
         skull = np.sqrt(np.clip(1 - (left / 0.46) ** 2 - (v / 0.75) ** 2, 0, 1)) * 0.42
-        tip = (left - (nose[0] - middle[0]) / unit) ** 2 / 0.05**2 + (v - (nose[1] - middle[1]) / unit) ** 2 / 0.11**2
+        tip = (left - (nose[0] - middle[0]) / unit) ** 2 / 0.05**2 + (
+            v - (nose[1] - middle[1]) / unit
+        ) ** 2 / 0.11**2
         return skull + 0.11 * np.exp(-tip)
 
     left = u.copy()
     for _ in range(30):  # x seen = x cos + z sin
-        left = 0.6 * left + 0.4 * np.clip((u - (depth(left) - 0.2) * np.sin(angle)) / np.cos(angle), -0.6, 0.6)
+        left = 0.6 * left + 0.4 * np.clip(
+            (u - (depth(left) - 0.2) * np.sin(angle)) / np.cos(angle), -0.6, 0.6
+        )
     weight = np.clip(1.6 - 1.6 * np.sqrt((u / 0.62) ** 2 + (v / 0.9) ** 2), 0, 1)
     weight = weight * weight * (3 - 2 * weight)
     moved = middle[0] + unit * (u + (left - u) * weight)
@@ -140,7 +148,29 @@ def bearded(picture):
     """Draw a short beard on chin, jaw and upper lip."""
     mesh = _mesh(picture)
     unit = face_height(mesh)
-    jaw = [234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454]
+    jaw = [
+        234,
+        93,
+        132,
+        58,
+        172,
+        136,
+        150,
+        149,
+        176,
+        148,
+        152,
+        377,
+        400,
+        378,
+        379,
+        365,
+        397,
+        288,
+        361,
+        323,
+        454,
+    ]
     upper = [454, 425, 410, 270, 0, 40, 186, 205, 234]
     area = np.zeros(picture.shape[:2], np.uint8)
     cv2.fillPoly(area, [np.round(mesh[jaw + upper]).astype(np.int32)], 255)
@@ -155,7 +185,14 @@ def bearded(picture):
         start = np.array([columns[at], rows[at]], float)
         way = np.array([random.normal((start[0] - mesh[CHIN, 0]) / unit * 0.6, 0.35), 1.0])
         end = start + way / np.hypot(*way) * random.uniform(0.015, 0.04) * unit
-        cv2.line(hair, *(tuple(int(v * 8) for v in p) for p in (start, end)), random.uniform(0.25, 0.8), 1, cv2.LINE_AA, 3)
+        cv2.line(
+            hair,
+            *(tuple(int(v * 8) for v in p) for p in (start, end)),
+            random.uniform(0.25, 0.8),
+            1,
+            cv2.LINE_AA,
+            3,
+        )
     weight = np.clip(hair * soft * 0.8 + soft * 0.22, 0, 0.7)[..., None]
     return np.clip(picture * (1 - weight) + np.float32([52, 72, 96]) * weight, 0, 255).astype(np.uint8)
 

@@ -21,7 +21,7 @@ from musetalk_core.engines.viseme.soft_masks import blur_mask
 from musetalk_core.engines.viseme.warp_field import can_change_everywhere, change_mask
 from musetalk_core.types import Box, Float
 
-_MARGIN: Final = 0.10
+_MARGIN: Final = 0.06
 _MAX_PIXELS_PER_H: Final = 100
 """Masks and lip colors are computed at this density: they have no finer detail."""
 _SPREAD_SIGMA: Final = 0.014
@@ -31,8 +31,7 @@ _MIXED_WIDTH: Final = 0.007
 _SKIN_SHARE: Final = 0.04
 _DIMPLE_RADII, _DIMPLE_OFFSET = (0.034, 0.022), 0.014
 _SHARPENING: Final = 0.6
-_DETAIL_RADIUS: Final = 0.009
-_SHARPENED_SIGMA: Final = 0.04
+_SHARPENED_SIGMA: Final = 0.025
 """Lips and skin around them are sharpened: they are stretched when an open or smiling mouth closes."""
 _MIN_OPENNESS: Final = 0.05
 
@@ -69,7 +68,7 @@ def close_source(face: FaceFrame, row: bytes) -> Float:
     known = np.clip(1 - 1.5 * opening, 0, 1) * (_SKIN_SHARE + (1 - _SKIN_SHARE) * lips)
     cells_per_h = mouth.pose.height * grid.columns / area.size[0]
     colours = extend_colours(small, known, _SPREAD_SIGMA * cells_per_h)
-    around = np.minimum(2.5 * blur_mask(lips, grid, mouth.pose, _SHARPENED_SIGMA), 1)
+    around = np.minimum(2 * blur_mask(lips, grid, mouth.pose, _SHARPENED_SIGMA), 1)
     weights = [opening, around]
     if not can_change_everywhere(mouth, face.box.size, area):
         allowed = change_mask(mouth, face.box.size, grid)
@@ -80,8 +79,7 @@ def close_source(face: FaceFrame, row: bytes) -> Float:
     colours = np.asarray(cv2.resize(colours, area.size), np.float32)
     colours += cv2.merge([grain_tile(mouth.record.grain, face.index, *area.size)] * 3)
     window = levels[area.slices()]
-    side = 1 + 2 * max(1, round(_DETAIL_RADIUS * mouth.pose.height))
-    detail = cv2.subtract(window, cv2.blur(picture, (side, side)), dtype=cv2.CV_32F)
+    detail = cv2.subtract(window, cv2.blur(picture, (3, 3)), dtype=cv2.CV_32F)
     sharpened *= np.float32(_SHARPENING)
     sharp = cv2.add(window, cv2.multiply(detail, cv2.merge([sharpened] * 3)))
     np.copyto(window, cv2.blendLinear(colours, sharp, replaced, 1 - replaced))

@@ -49,7 +49,9 @@ class FrameRecord:
 def record_from_row(row: Float) -> FrameRecord:
     """Read features from a (34,) float32 row."""
     head = (float(v) for v in row[:5])
-    return FrameRecord(*head, skin=row[SKIN], lip=row[LIP], seam=row[SEAM].reshape(11, 2), grain=float(row[GRAIN]))
+    return FrameRecord(
+        *head, skin=row[SKIN], lip=row[LIP], seam=row[SEAM].reshape(11, 2), grain=float(row[GRAIN])
+    )
 
 
 def measure_frame(face: FaceFrame) -> FrameRecord:

@@ -1,4 +1,4 @@
-"""Grain of a camera or a film: measured on skin, and added to what is drawn, so that it does not look painted."""
+"""Grain of a camera or a film: measured on skin, and added to what is drawn, which would look painted."""
 
 from functools import lru_cache
 from typing import Final

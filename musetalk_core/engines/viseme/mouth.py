@@ -91,7 +91,7 @@ _MESH_INDICES: Final = np.array(
 )
 """Mesh point index of each control point; 0 for the plane and the fixed frame."""
 _NEUTRAL_WIDTH_OF_EYES: Final = 0.60
-"""Width of a relaxed mouth over the distance of the outer eye corners: 0.56 to 0.63 on faces that do not smile."""
+"""Width of a relaxed mouth over the distance of the outer eye corners: 0.56 to 0.63 without a smile."""
 _FULL_MOTION_YAW_DEG, _MAX_YAW_DEG = 25.0, 45.0
 
 

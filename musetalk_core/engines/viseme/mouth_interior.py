@@ -23,6 +23,7 @@ _LOWER_EDGE: Final = 0.006
 """The same for the lower teeth while the jaw is shut."""
 _LOWER_TEETH_LIGHT: Final = np.array([0.50, 0.56, 0.66], np.float32)
 """Light on the lower teeth, BGR: what comes from lips and tongue is reddish."""
+_LOWER_TEETH_SHARE: Final = 0.7
 _MIN_LOWER_TEETH_GAP, _FULL_LOWER_TEETH_GAP = 0.035, 0.10
 _SHADOW_COLOUR: Final = 0.9
 """Share of the cavity's color that shadows keep."""
@@ -148,50 +149,66 @@ def _fill_planes(
     distance = np.minimum(np.abs(x) * np.float32(1 / half), np.float32(1.2))
     squared = np.square(distance)
     top, bottom = float(shape.upper[5, 1]), float(shape.lower[5, 1])
-    detail = detail_level(mouth)
     lit = remaining_light * _shading(mouth, shape.gap, grid, opening.mask, y, top)
     # shadows take on the color of the cavity: grey ones look like ink
     planes[_CAVITY] = (remaining_light - lit) * np.float32(_SHADOW_COLOUR)
-    remaining_light = lit
     edge = opening.teeth.edge if opening.teeth is not None else float(mouth.seam[5, 1]) + UPPER_EDGE
-    tongue = _tongue_weight(distance, squared, y, bottom, shape.gap)
+    planes[_TONGUE] = 0
     if shape.tongue > 0:
         # the tip of the tongue, before the lower teeth and below the upper ones
-        tip = _tongue_tip_weight(x, y, edge, bottom) * np.float32(shape.tongue)
-        planes[_TONGUE] = remaining_light * tip
-        remaining_light = remaining_light - planes[_TONGUE]
-    else:
-        planes[_TONGUE] = 0
+        planes[_TONGUE] = lit * _tongue_tip_weight(x, y, edge, bottom) * np.float32(shape.tongue)
+        lit -= planes[_TONGUE]
+    lit = _fill_upper_teeth(planes, lit, grid, mouth, shape, opening.teeth, edge)
+    lit = _fill_lower_teeth(planes, lit, grid, mouth, shape)
+    tongue = _tongue_weight(distance, squared, y, bottom, shape.gap)
+    tongue *= lit
+    planes[_TONGUE] += tongue
+    planes[_CAVITY] += lit - tongue
+
+
+def _fill_upper_teeth(
+    planes: Float,
+    light: Float,
+    grid: SamplingGrid,
+    mouth: Mouth,
+    shape: TargetShape,
+    teeth: AlignedTeeth | None,
+    edge: float,
+) -> Float:
+    """Write the clip's own teeth, and drawn ones where it shows none; return the light behind them."""
     shown = 1 - _ROUND_HIDING * shape.roundness
-    light, share = 1.0, shown * detail * smoothstep_scalar(shape.gap / 0.02)
-    if opening.teeth is None:
+    brightness = 1.0
+    if teeth is None:
         planes[_REFERENCE_TEETH] = 0
     else:
-        uncovered = remaining_light * np.float32(shown)
-        for plane, reference_plane in zip(planes[_REFERENCE_TEETH], opening.teeth.planes, strict=False):
+        uncovered = light * np.float32(shown)
+        for plane, reference_plane in zip(planes[_REFERENCE_TEETH], teeth.planes, strict=False):
             np.multiply(reference_plane, uncovered, out=plane)
-        uncovered *= opening.teeth.planes[3]
-        remaining_light = remaining_light - uncovered * np.float32(opening.teeth.strength)
-        light = _BEHIND_REFERENCE
-    brightness, alpha = place_row(grid, mouth, UPPER, edge)
-    np.multiply(brightness, remaining_light * np.float32(light * share), out=planes[_UPPER_TEETH])
-    behind_teeth = remaining_light * (1 - alpha * np.float32(share))
+        uncovered *= teeth.planes[3]
+        light = light - uncovered * np.float32(teeth.strength)
+        brightness = _BEHIND_REFERENCE
+    share = shown * detail_level(mouth) * smoothstep_scalar(shape.gap / 0.02)
+    drawn, alpha = place_row(grid, mouth, UPPER, edge)
+    np.multiply(drawn, light * np.float32(brightness * share), out=planes[_UPPER_TEETH])
+    behind_teeth = light * (1 - alpha * np.float32(share))
     # teeth in the shade take on the color of the cavity; grey ones would look dead
-    planes[_CAVITY] += remaining_light - behind_teeth - planes[_UPPER_TEETH]
-    remaining_light = behind_teeth
+    planes[_CAVITY] += light - behind_teeth - planes[_UPPER_TEETH]
+    return behind_teeth
+
+
+def _fill_lower_teeth(
+    planes: Float, light: Float, grid: SamplingGrid, mouth: Mouth, shape: TargetShape
+) -> Float:
+    """Write the lower teeth, which follow the jaw; return the light behind them."""
     planes[_LOWER_TEETH] = 0
-    lower_share = 0.7 * detail * smoothstep_scalar(
-        (shape.gap - _MIN_LOWER_TEETH_GAP) / (_FULL_LOWER_TEETH_GAP - _MIN_LOWER_TEETH_GAP)
-    )
-    if lower_share > 0:
-        lower_edge = float(mouth.seam[5, 1]) + _LOWER_EDGE + shape.jaw_drop
-        brightness, alpha = place_row(grid, mouth, LOWER, lower_edge)
-        share = np.float32(lower_share)
-        np.multiply(brightness, remaining_light * share, out=planes[_LOWER_TEETH])
-        remaining_light = remaining_light * (1 - alpha * share)
-    tongue *= remaining_light
-    planes[_TONGUE] += tongue
-    planes[_CAVITY] += remaining_light - tongue
+    visible = (shape.gap - _MIN_LOWER_TEETH_GAP) / (_FULL_LOWER_TEETH_GAP - _MIN_LOWER_TEETH_GAP)
+    share = np.float32(_LOWER_TEETH_SHARE * detail_level(mouth) * smoothstep_scalar(visible))
+    if share <= 0:
+        return light
+    edge = float(mouth.seam[5, 1]) + _LOWER_EDGE + shape.jaw_drop
+    drawn, alpha = place_row(grid, mouth, LOWER, edge)
+    np.multiply(drawn, light * share, out=planes[_LOWER_TEETH])
+    return light * (1 - alpha * share)
 
 
 def _shading(mouth: Mouth, gap: float, grid: SamplingGrid, mask: Float, y: Float, top: float) -> Float:

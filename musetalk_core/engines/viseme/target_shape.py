@@ -105,15 +105,18 @@ def compute_target_shape(mouth: Mouth, parameters: MouthParameters) -> TargetSha
     )
 
 
-def _target_edges(
-    mouth: Mouth, gap: float, stretch: float, roundness: float
-) -> tuple[Float, Float, Float]:
+def _target_edges(mouth: Mouth, gap: float, stretch: float, roundness: float) -> tuple[Float, Float, Float]:
     seam, middle = mouth.seam, mouth.middle
     relative_x = np.clip((seam[:, 0] - middle) / mouth.half_width, -1, 1)
     lip_profile = np.sqrt(1 - relative_x**2)  # half ellipse: 0 at the corners .. 1 in the middle
     x = middle + (seam[:, 0] - middle) * stretch
     drop = 0.12 * gap + _SMILE_RELAXATION * max(0.0, mouth.smile)
-    y = seam[:, 1] + _ROUND_DROP * roundness + drop * relative_x**2 + _ARCH_FLATTENING * max(0.0, -mouth.smile) * (1 - relative_x**2)
+    y = (
+        seam[:, 1]
+        + _ROUND_DROP * roundness
+        + drop * relative_x**2
+        + _ARCH_FLATTENING * max(0.0, -mouth.smile) * (1 - relative_x**2)
+    )
     upper_share = _UPPER_GAP_SHARE * (1 - roundness)  # protruding lips cover the upper teeth
     upper = np.stack([x, y - upper_share * gap * lip_profile], axis=1)
     lower = np.stack([x, y + (1 - upper_share) * gap * lip_profile], axis=1)
@@ -155,6 +158,4 @@ def _shape_with_offsets(
     offsets[numeric.CHIN, 1] = jaw * 1.1
     offsets[numeric.JAW, 1] = _JAW_SHARE * jaw
     jaw_drop = _CHIN_SHARE * (1 - _UPPER_GAP_SHARE) * gap
-    return TargetShape(
-        upper, lower, gap, jaw_drop, max(0.0, -parameters.width), parameters.tongue, offsets
-    )
+    return TargetShape(upper, lower, gap, jaw_drop, max(0.0, -parameters.width), parameters.tongue, offsets)

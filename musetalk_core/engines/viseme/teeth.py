@@ -37,6 +37,7 @@ _MIN_TEETH_CELLS: Final = 20.0
 _MAX_YAW_DEG: Final = 40.0
 _MARGIN: Final = 0.03
 
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TeethReference:
     """
@@ -167,9 +168,7 @@ def _alignment_matrix(grid: SamplingGrid, mouth: Mouth, teeth: TeethReference) -
     # a head that turns away shows its teeth foreshortened
     foreshortening = _cosine(mouth) / _cosine(teeth.mouth)
     along, down = np.diag([1 / foreshortening, 1.0]).astype(np.float32), target_pose.axes
-    rotation = (
-        reference_pose.axes.T @ along @ down * np.float32(reference_pose.height / target_pose.height)
-    )
+    rotation = reference_pose.axes.T @ along @ down * np.float32(reference_pose.height / target_pose.height)
     offset = reference_pose.axes.T @ (teeth.mouth.nose - mouth.nose) * np.float32(reference_pose.height)
     size, start = grid.cell_size, grid.first_sample
     other_size, other_start = teeth.grid.cell_size, teeth.grid.first_sample

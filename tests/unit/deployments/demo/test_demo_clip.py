@@ -1,4 +1,4 @@
-"""The clip of the demo: a picture in motion that owes nothing to the renderers, with a mouth of its own."""
+"""The clip of the demo: a picture in motion that owes nothing to the renderers; and its report."""
 
 import ast
 from itertools import islice, pairwise
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deployments.demo import clip, demo
-from deployments.demo.report import RenderedVideo
+from deployments.demo.report import RenderedVideo, card_lines
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +28,6 @@ def test_the_whole_picture_moves_and_shows_the_photograph(frames):
         assert 1 < change < 40, "the shoulders move as well, far more than the noise"
     colors = [frame.reshape(-1, 3).mean(axis=0) for frame in seen]
     assert np.abs(np.array(colors) - photograph[60:, 60:450].reshape(-1, 3).mean(axis=0)).max() < 40
-
-
-def test_the_jaw_moves_by_itself():
-    """A region moves with the jaw only if it lies between the lips and the neck."""
-    y, x = np.mgrid[0:512, 0:512].astype(np.float32)
-    mask = clip._jaw_mask(x, y)
-    assert mask[155, 223] > 0.9 and mask[138, 223] == 0 and mask[210, 223] == 0 and mask[155, 320] < 0.01
 
 
 def test_the_clip_is_a_playable_video_of_five_seconds(tmp_path, monkeypatch):
@@ -86,6 +79,18 @@ def test_the_video_of_the_demo_is_no_output_of_a_job(tmp_path, monkeypatch):
 
     assert [kind for kind, _ in session.submitted] == ["speech", "portrait", "lip_sync"]
     (job,) = [job for kind, job in session.submitted if kind == "lip_sync"]
-    assert job == {"video": str(tmp_path / "clip.mp4"), "audio": "job://speech"}
+    assert job == {"video": str(tmp_path / "clip.mp4"), "audio": "job://speech", "quality": "card"}
     assert (tmp_path / "clip.mp4").is_file()
     assert all(isinstance(video, RenderedVideo) for video in videos)
+
+
+def test_the_report_shows_the_card_and_marks_what_is_beyond_its_limit():
+    figures = {
+        "amplitude": {"value": 1.234, "unit": "ratio", "limit": 0.6},
+        "rounding": {"value": 0.1, "unit": "ratio", "limit": 0.25},
+        "seam": {"value": 0.5, "unit": "levels", "limit": 3.0},
+    }
+    lines = card_lines({"figures": figures, "defects": ["rounding"]})
+
+    assert lines == ["movement: amplitude 1.23, rounding 0.10 (limit 0.25)", "picture: seam 0.50 levels"]
+    assert card_lines(None) == []

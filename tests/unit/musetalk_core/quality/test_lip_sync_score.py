@@ -13,6 +13,7 @@ from musetalk_core.quality.lip_sync_score import (
     lip_apertures,
     lip_width,
     movement_share,
+    rounding_share,
     score_against_wrong,
     sync_score,
 )
@@ -75,6 +76,8 @@ def test_the_movement_is_a_share_of_that_of_speech_and_leaves_frames_without_a_f
         0.5, abs=0.01
     )
     assert movement_share(np.full(9, np.nan, np.float32)) == 0.0
+    assert rounding_share(half) == pytest.approx(0.5, abs=0.01)
+    assert rounding_share(np.full(30, 0.3, np.float32)) == 0.0, "a mouth that never rounds"
 
 
 def test_a_still_mouth_scores_nothing():

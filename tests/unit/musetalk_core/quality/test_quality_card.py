@@ -19,9 +19,6 @@ from musetalk_core.speech.mouth_curves import mouth_curves
 from musetalk_core.speech.phones import Phone
 from musetalk_core.types import Box
 
-KNOWN_WEAKNESSES = {"rounding"}
-"""Figures beyond their limits in the clip: a smile hardly gets rounder."""
-
 
 @pytest.fixture(scope="session")
 def clip(reading, reading_text, tmp_path_factory):
@@ -151,9 +148,11 @@ def test_a_frozen_mouth(clip, speech, good, tmp_path):
 
 
 def test_half_the_amplitude(clip, speech, good, tmp_path):
-    card = other_rendering(clip, clip.curves * [0.5, 1, 1], tmp_path, speech)
+    """Half as the mesh sees it: it overestimates small openings between teeth."""
+    card = other_rendering(clip, clip.curves * [0.3, 1, 1], tmp_path, speech)
 
     assert_defect("amplitude", card, good)
+    assert card["amplitude"].value == pytest.approx(0.55 * good["amplitude"].value, rel=0.1)
     assert not card["correlation"].is_defect
 
 
@@ -175,7 +174,7 @@ def test_correlation_with_loudness_is_shown_and_not_judged(clip, good_meter, rea
     curves = mouth_curves(reading, None, len(clip.curves), RATE)
     card = good_meter.card(SpeechReference(curves, follows_loudness=True))
 
-    assert 0.3 < card["correlation"].value < 0.6
+    assert 0.2 < card["correlation"].value < 0.6
     assert card["correlation"].grade is card["lag"].grade is None
     assert card["rounding"].value is card["bilabials"].value is None
     assert not card.defects("movement")
@@ -205,8 +204,8 @@ def test_pixels_that_change_outside_the_region(clip, speech, good):
     assert_defect("outside", metered(clip, lighter).card(speech), good)
 
 
-def test_good_material_passes_with_known_weaknesses(good):
-    assert names(good) <= KNOWN_WEAKNESSES
+def test_good_material_passes(good):
+    assert not names(good)
     assert good.with_face == good.frames == 60
 
 
@@ -229,7 +228,8 @@ def test_figures_hardly_change_when_the_video_is_encoded_again(clip, speech, goo
             # values better than good are equally good: encoding noise moves seams from 0 to 0.6 levels
             ideal = figure.good
             values = [
-                max(v, ideal) if (figure.limit or 0) > ideal else v for v in (before.value, after.value)
+                max(v, ideal) if (figure.limit or 0) > ideal else min(v, ideal)
+                for v in (before.value, after.value)
             ]
             room = abs((figure.limit or ideal) - ideal)
             assert abs(values[1] - values[0]) <= max(0.05 * abs(values[0]), 0.05 * room), before.name
