@@ -105,7 +105,7 @@ Limits of the method:
 * The opening that speech asks for comes from the phonemes that the `viseme` engine renders. `correlation`
   shows whether the lips follow them, not whether the phonemes are right.
 * With engines without phonemes, such as `musetalk`, lips are compared with the loudness of the speech. A good
-  mouth correlates with it by 0.45 only, so `correlation` and `lag` are shown without a grade.
+  mouth correlates with it by 0.3 to 0.45 only, so `correlation` and `lag` are shown without a grade.
 * The reference of `amplitude` and `rounding` is one speaker on a clip of 320x240 pixels ([log](../LOG.md)).
 * The mesh reads smiling lips as slightly open and dark mouths as less open. At a face height of 100 pixels
   the amplitude shrinks by 15 % when a video is encoded at CRF 18, by 35 % at CRF 23; at 200 by 5 and 8 %.

@@ -44,7 +44,7 @@ class SpeechReference:
         curves:     (T, 3) float32, `mouth_curves` of the whole video.
         phones:     its phones; empty if unknown. Without them, pauses are where the curves are closed.
         follows_loudness: the curves follow the loudness, not phonemes. A good mouth correlates with them by
-            0.45 only, so that correlation and lag are not judged; they tell nothing about the width.
+            0.3 to 0.45 only, so that correlation and lag are not judged; they tell nothing about the width.
     """
 
     curves: Float

@@ -66,6 +66,7 @@ def close_source(face: FaceFrame, row: bytes) -> Float:
     lips = lip_zone(grid, mouth)
     # the opening gets colors of the lips; those of the skin count where no lip is near
     known = np.clip(1 - 1.5 * opening, 0, 1) * (_SKIN_SHARE + (1 - _SKIN_SHARE) * lips)
+    known = known.astype(np.float32)
     cells_per_h = mouth.pose.height * grid.columns / area.size[0]
     colours = extend_colours(small, known, _SPREAD_SIGMA * cells_per_h)
     around = np.minimum(2 * blur_mask(lips, grid, mouth.pose, _SHARPENED_SIGMA), 1)
@@ -112,5 +113,5 @@ def _dimple_weight(grid: SamplingGrid, mouth: Mouth) -> Float:
         place = corner + np.array([side * _DIMPLE_OFFSET, 0], np.float32)
         x, y = grid.to_cells(mouth.pose.to_pixels(place[None]))[0]
         cv2.ellipse(marks, (round(float(x)), round(float(y))), axes, angle, 0, 360, 255, -1, cv2.LINE_AA)
-    soft = blur_mask(marks.astype(np.float32) / 255, grid, mouth.pose, 0.008)
+    soft = blur_mask(marks * np.float32(1 / 255), grid, mouth.pose, 0.008)
     return soft * np.float32(mouth.smile_strength)

@@ -55,14 +55,13 @@ def opening_weight(picture: Float, mouth: Mouth) -> Float:
         (rows, columns) float32: 0 for skin and lip colors .. 1 for teeth and dark areas.
     """
     blue, green, red = cv2.split(picture)
-    brightest = cv2.max(cv2.max(blue, green), red)
-    darkest = cv2.min(cv2.min(blue, green), red)
+    brightest = np.asarray(cv2.max(cv2.max(blue, green), red), np.float32)
+    darkest = np.asarray(cv2.min(cv2.min(blue, green), red), np.float32)
     skin, lip = _saturation(mouth.record.skin), _saturation(mouth.record.lip)
     min_saturation = np.float32(max(0.85 * skin, 0.5 * (0.6 * skin + lip)))
     # saturated and not dark: skin or lip
-    lip_weight = smoothstep(
-        ((brightest - darkest) / np.maximum(brightest, 1) - min_saturation) * np.float32(1 / 0.08)
-    )
+    saturation = (brightest - darkest) / np.maximum(brightest, 1)
+    lip_weight = smoothstep(((saturation - min_saturation) * np.float32(1 / 0.08)).astype(np.float32))
     dark_limit = np.float32(0.45 * float(mouth.record.skin.max()))
     return 1 - lip_weight * smoothstep((brightest - dark_limit) * np.float32(1 / 40))
 
@@ -83,7 +82,8 @@ def tooth_weight(picture: Float, mouth: Mouth) -> Float:
     brightness = picture.mean(axis=2) / max(float(mouth.record.skin.mean()), 10.0)
     redness = (picture[..., 2] - picture[..., 1]) / np.maximum(picture[..., 2], 1)
     limit = 0.4 * _redness(mouth.record.skin) + 0.6 * _redness(mouth.record.lip)
-    return smoothstep((brightness - 0.28) / 0.2) * (1 - smoothstep((redness - limit) / 0.08 + 0.5))
+    not_red = 1 - smoothstep(((redness - limit) / 0.08 + 0.5).astype(np.float32))
+    return smoothstep((brightness - 0.28) / 0.2) * not_red
 
 
 def _redness(colour: Float) -> float:

@@ -185,12 +185,12 @@ def _fill_upper_teeth(
         for plane, reference_plane in zip(planes[_REFERENCE_TEETH], teeth.planes, strict=False):
             np.multiply(reference_plane, uncovered, out=plane)
         uncovered *= teeth.planes[3]
-        light = light - uncovered * np.float32(teeth.strength)
+        light = np.asarray(light - uncovered * np.float32(teeth.strength), np.float32)
         brightness = _BEHIND_REFERENCE
     share = shown * detail_level(mouth) * smoothstep_scalar(shape.gap / 0.02)
     drawn, alpha = place_row(grid, mouth, UPPER, edge)
     np.multiply(drawn, light * np.float32(brightness * share), out=planes[_UPPER_TEETH])
-    behind_teeth = light * (1 - alpha * np.float32(share))
+    behind_teeth = np.asarray(light - light * alpha * np.float32(share), np.float32)
     # teeth in the shade take on the color of the cavity; grey ones would look dead
     planes[_CAVITY] += light - behind_teeth - planes[_UPPER_TEETH]
     return behind_teeth
@@ -208,7 +208,7 @@ def _fill_lower_teeth(
     edge = float(mouth.seam[5, 1]) + _LOWER_EDGE + shape.jaw_drop
     drawn, alpha = place_row(grid, mouth, LOWER, edge)
     np.multiply(drawn, light * share, out=planes[_LOWER_TEETH])
-    return light * (1 - alpha * share)
+    return np.asarray(light - light * alpha * share, np.float32)
 
 
 def _shading(mouth: Mouth, gap: float, grid: SamplingGrid, mask: Float, y: Float, top: float) -> Float:
@@ -242,7 +242,7 @@ def _tongue_tip_weight(x: Float, y: Float, edge: float, bottom: float) -> Float:
     """Return the weight of a tongue whose tip touches the upper teeth, as in th, l and d."""
     width = np.float32(0.065)
     top = np.square(x / width) * np.float32(0.03) + np.float32(edge - 0.004)
-    weight = smoothstep((y - top) * np.float32(1 / 0.010))
+    weight = smoothstep(np.asarray((y - top) * np.float32(1 / 0.010), np.float32))
     weight *= smoothstep((width - np.abs(x)) * np.float32(1 / 0.02))
     weight *= np.float32(1 if bottom > edge else 0)
     return weight * np.float32(0.8)

@@ -33,7 +33,7 @@ _UNDER_LIP: Final = 0.025
 _FRONT_TEETH: Final = 0.06
 UPPER_EDGE: Final = 0.013
 """How far drawn upper teeth reach below the seam of closed lips, in H: 2 mm."""
-_MIN_TEETH_CELLS: Final = 20.0
+_MIN_TEETH_CELLS: Final = 20
 _MAX_YAW_DEG: Final = 40.0
 _MARGIN: Final = 0.03
 
@@ -90,20 +90,20 @@ def cut_out_teeth(face: FaceFrame, row: bytes) -> TeethReference | None:
     picture = np.asarray(picture, np.float32)
     zone = _fill_between_lips(grid, mouth)
     teeth = tooth_weight(picture, mouth) * zone
-    if float(teeth.sum()) < _MIN_TEETH_CELLS:
+    if np.count_nonzero(teeth > _RELIABLE_TONE_SHARE) < _MIN_TEETH_CELLS:
         return None
     cells_per_h = mouth.pose.height * grid.columns / grid.area.size[0]
-    row = smoothstep((blur_mask(teeth, grid, mouth.pose, _CLOSING_SIGMA) - 0.25) / np.float32(0.3))
-    row = blur_mask(_extend_upwards(row * zone, cells_per_h), grid, mouth.pose, 0.003)[..., None]
+    coverage = smoothstep((blur_mask(teeth, grid, mouth.pose, _CLOSING_SIGMA) - 0.25) / np.float32(0.3))
+    coverage = blur_mask(_extend_upwards(coverage * zone, cells_per_h), grid, mouth.pose, 0.003)[..., None]
     # gaps between teeth keep their pixels; lips beside them do not
     known = smoothstep((blur_mask(teeth, grid, mouth.pose, _CLOSING_SIGMA) - 0.45) / np.float32(0.2))
-    colours = extend_colours(picture, np.maximum(teeth, known), _COLOUR_SPREAD_SIGMA * cells_per_h) * row
+    colours = extend_colours(picture, np.maximum(teeth, known), _COLOUR_SPREAD_SIGMA * cells_per_h) * coverage
     bright = teeth * (picture.mean(axis=2) >= np.percentile(picture[teeth > _RELIABLE_TONE_SHARE], 50))
     tone = (picture * bright[..., None]).sum(axis=(0, 1)) / max(float(bright.sum()), 1e-3)
     return TeethReference(
         mouth,
         grid,
-        np.concatenate([colours, row], axis=2).astype(np.float32),
+        np.concatenate([colours, coverage], axis=2).astype(np.float32),
         tone.astype(np.float32),
         _lower_edge(grid, mouth, teeth),
     )

@@ -63,8 +63,9 @@ def _draw_row(row: int, pixels_per_h: int) -> Float:
     middle = ends[number] - widths[number] / 2
     place = np.clip((distance - middle) / (widths[number] / 2), -1, 1)  # -1..1 across a tooth
     edge = edges[number] - _ARCH * np.square(distance) - 0.007 * np.abs(place) ** 5
-    inside = smoothstep((edge - y) / np.float32(0.006) + np.float32(0.5))
-    inside = inside * smoothstep((ends[-1] - distance) / np.float32(0.008))
+    edge = edge.astype(np.float32)
+    inside = smoothstep(((edge - y) / 0.006 + 0.5).astype(np.float32))
+    inside = inside * smoothstep(((ends[-1] - distance) / 0.008).astype(np.float32))
     # a tooth is a shallow cylinder, darker at the gum and slightly translucent at its edge
     light = 1 - 0.16 * np.square(place) - 0.5 * np.square(np.minimum(distance / 0.17, 1))
     depth = np.clip((edge - y) / 0.07, 0, 1)
