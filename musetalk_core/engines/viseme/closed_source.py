@@ -16,8 +16,7 @@ from musetalk_core.engine_protocol import FaceFrame
 from musetalk_core.engines.viseme.grain import grain_tile
 from musetalk_core.engines.viseme.lip_colours import extend_colours, lip_zone, opening_weight, opening_zone
 from musetalk_core.engines.viseme.mouth import Mouth, measure_mouth
-from musetalk_core.engines.viseme.sampling_grid import SamplingGrid
-from musetalk_core.engines.viseme.soft_masks import blur_mask
+from musetalk_core.engines.viseme.sampling_grid import SamplingGrid, blur_mask
 from musetalk_core.engines.viseme.warp_field import can_change_everywhere, change_mask
 from musetalk_core.types import Box, Float
 

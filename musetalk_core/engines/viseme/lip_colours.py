@@ -8,8 +8,7 @@ import numpy as np
 from musetalk_core.engines.viseme import numeric
 from musetalk_core.engines.viseme.mouth import Mouth
 from musetalk_core.engines.viseme.numeric import smoothstep
-from musetalk_core.engines.viseme.sampling_grid import SamplingGrid
-from musetalk_core.engines.viseme.soft_masks import fill_between_curves
+from musetalk_core.engines.viseme.sampling_grid import SamplingGrid, fill_between_curves
 from musetalk_core.types import Float
 
 _UPPER_REACH, _LOWER_REACH = 0.5, 0.7

@@ -9,8 +9,7 @@ import numpy as np
 
 from musetalk_core.engines.viseme.face_pose import FacePose
 from musetalk_core.engines.viseme.numeric import scratch_buffer, smoothstep
-from musetalk_core.engines.viseme.sampling_grid import SamplingGrid
-from musetalk_core.engines.viseme.soft_masks import blur_mask, fill_between_curves
+from musetalk_core.engines.viseme.sampling_grid import SamplingGrid, blur_mask, fill_between_curves
 from musetalk_core.engines.viseme.warp_field import WarpField
 from musetalk_core.types import Box, Float
 

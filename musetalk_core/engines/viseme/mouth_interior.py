@@ -8,8 +8,7 @@ import numpy as np
 
 from musetalk_core.engines.viseme.mouth import Mouth
 from musetalk_core.engines.viseme.numeric import scratch_buffer, smoothstep, smoothstep_scalar
-from musetalk_core.engines.viseme.sampling_grid import SamplingGrid
-from musetalk_core.engines.viseme.soft_masks import blur_mask
+from musetalk_core.engines.viseme.sampling_grid import SamplingGrid, blur_mask
 from musetalk_core.engines.viseme.target_shape import TargetShape
 from musetalk_core.engines.viseme.teeth import UPPER_EDGE, AlignedTeeth, detail_level
 from musetalk_core.engines.viseme.tooth_rows import LOWER, UPPER, place_row

@@ -10,8 +10,7 @@ from musetalk_core.engines.viseme.motion_field import curve_bounds
 from musetalk_core.engines.viseme.mouth import Mouth
 from musetalk_core.engines.viseme.mouth_interior import MouthOpening, draw_mouth_interior
 from musetalk_core.engines.viseme.numeric import smoothstep_scalar
-from musetalk_core.engines.viseme.sampling_grid import SamplingGrid
-from musetalk_core.engines.viseme.soft_masks import blur_mask, fill_between_curves
+from musetalk_core.engines.viseme.sampling_grid import SamplingGrid, blur_mask, fill_between_curves
 from musetalk_core.engines.viseme.teeth import TeethReference, align_teeth
 from musetalk_core.engines.viseme.warp_field import WarpField
 from musetalk_core.types import Box, Float

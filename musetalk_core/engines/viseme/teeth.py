@@ -13,8 +13,7 @@ from musetalk_core.engine_protocol import FaceFrame
 from musetalk_core.engines.viseme.lip_colours import extend_colours, tooth_weight
 from musetalk_core.engines.viseme.mouth import Mouth, measure_mouth
 from musetalk_core.engines.viseme.numeric import smoothstep, smoothstep_scalar
-from musetalk_core.engines.viseme.sampling_grid import SamplingGrid
-from musetalk_core.engines.viseme.soft_masks import blur_mask, fill_between_curves
+from musetalk_core.engines.viseme.sampling_grid import SamplingGrid, blur_mask, fill_between_curves
 from musetalk_core.types import Box, Float
 
 _MIN_MOUTH_WIDTH_PX, _FULL_DETAIL_WIDTH_PX = 14.0, 24.0
