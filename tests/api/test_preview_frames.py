@@ -7,7 +7,7 @@ import pytest
 
 from flows.prefect_state.status import Progress
 from flows.schemas.control import Control
-from tasks.catalog.preview_frames import delete_preview_frame, write_preview_frame
+from tasks.catalog.preview_frames import delete_preview_frame, list_preview_frames, write_preview_frame
 
 JPEG = b"\xff\xd8\xff first"
 
@@ -86,3 +86,15 @@ def test_a_new_frame_is_an_event_even_without_progress(client, runs, rendering, 
     assert ids[2:5] == ["1-400-3", "1-400-4", "1-400-5"]
     resumed = client.get(f"/v1/jobs/{rendering.id}/events", headers={"Last-Event-ID": "1-400-5"}).text
     assert [line for line in resumed.splitlines() if line.startswith("event: ")] == ["event: canceled"]
+
+
+def test_a_frame_in_a_bucket_is_read_as_in_a_fleet(s3_store, connect, runs):
+    run = runs.add(status="running")
+    client = connect()
+    assert client.get(f"/v1/jobs/{run.id}/preview").json()["code"] == "no_preview"
+    for jpeg in (JPEG, JPEG + b" second"):
+        write_preview_frame(run.id, jpeg)
+        assert client.get(f"/v1/jobs/{run.id}/preview").content == jpeg
+    assert [one.key for one in list_preview_frames()] == [f"previews/{run.id}.jpg"]
+    delete_preview_frame(run.id)
+    assert client.get(f"/v1/jobs/{run.id}/preview").status_code == 404
