@@ -68,7 +68,7 @@ def test_a_running_job_tells_its_phase_and_frames(client, runs):
     body = client.get(f"/v1/jobs/{runs.running().id}").json()
 
     assert body["status"] == "running" and body["phase"] == "render"
-    assert body["progress"] == {"percent": 40.0, "done": 30, "total": 100}
+    assert body["progress"] == {"percent": 40.0, "done": 30, "total": 100, "preview": 0}
     assert body["result_url"] is None and body["cancel_url"].endswith(f"/v1/jobs/{body['id']}/cancel")
 
 
