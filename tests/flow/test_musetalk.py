@@ -64,6 +64,9 @@ ALL = list(product(("v15", "v1"), ("raw", "neck", "jaw")))
 def test_both_versions_and_all_masks_replace_the_mouth_and_nothing_else(
     home, musetalk, short_clip, short_speech, monkeypatch, looks
 ):
+    if looks is ALL:  # a cache without what the quick test has rendered
+        monkeypatch.delenv("MUSETALK_STORE__CACHE_FOLDER")
+        get_settings.cache_clear()
     prepared = []
     real = prepare.prepare_avatar
     monkeypatch.setattr(prepare, "prepare_avatar", lambda *a, **k: prepared.append(1) or real(*a, **k))
@@ -154,8 +157,10 @@ def test_the_same_job_again_is_cached_and_other_options_are_not(
 
 
 def test_a_missing_restoration_is_refused_or_replaced_and_crops_are_reused(
-    home, musetalk, short_clip, short_speech
+    home, musetalk, short_clip, short_speech, monkeypatch
 ):
+    monkeypatch.delenv("MUSETALK_STORE__CACHE_FOLDER")  # an empty cache, not the shared one
+    get_settings.cache_clear()
     job = LipSyncJob(video=uri(short_clip), audio=uri(short_speech))
     lip_sync(job)
     wanted = job.model_copy(update={"musetalk": MuseTalkOptions(restore="gfpgan")})
