@@ -28,6 +28,7 @@ from tasks.settings.legacy_names import LegacyNamesSource
 from tasks.settings.mark import MarkSettings
 from tasks.settings.provenance import ProvenanceSettings
 from tasks.settings.redis import RedisSettings
+from tasks.settings.render import RenderSettings
 from tasks.settings.retention import RetentionSettings
 from tasks.settings.start import StartSettings
 
@@ -130,38 +131,6 @@ class MediaSettings(SettingsGroup, frozen=True):
     video_bytes: int = Field(default=2 * GB, gt=0, description="Maximum size of a video file.")
     audio_bytes: int = Field(default=GB // 5, gt=0, description="Maximum size of an audio file.")
     still_bytes: int = Field(default=30_000_000, gt=0, description="Maximum size of an image file.")
-
-
-class RenderSettings(SettingsGroup, frozen=True):
-    """Rendering and encoding of videos."""
-
-    engine: Literal["auto", "musetalk", "viseme", "fake"] = Field(
-        default="auto",
-        description="Engine of jobs with engine `auto`. auto: musetalk if it is installed, else viseme.",
-    )
-    chunk_seconds: float = Field(
-        default=10.0,
-        gt=0,
-        le=120,
-        description="Length of a chunk: the unit of caching, retries and memory use.",
-    )
-    preview: bool = Field(
-        default=True,
-        description="Show a contact sheet, a lip-sync score and timings in Prefect's pages. Takes up to 3 s"
-        " after the result.",
-    )
-    preview_every_s: float = Field(
-        default=2.0,
-        ge=0,
-        description="Minimum time in seconds between two preview frames of a running job, small pictures that"
-        " clients may show meanwhile. 0: none.",
-    )
-    quality: Literal["off", "card"] = Field(
-        default="off", description="Quality card of videos of jobs that do not set quality; 1 to 3 s of CPU."
-    )
-    threads: int = Field(
-        default=0, ge=0, description="Threads that render a chunk. 0: half of the cores, 1 to 4."
-    )
 
 
 class ModelSettings(SettingsGroup, frozen=True):

@@ -39,11 +39,11 @@ from tasks.steps.transcribe import TranscriptionRequest, transcript_key
 
 KEYS = {
     "content": "08b81c72b9820029b4a9e82f8c6d5bdc5e98dfd81b29fdaadffe73e53e383b93",
-    "avatar": "29e5181f83181a9a75fa65a50ca22daa7c0b596669874853f36c4680c9c14a97",
-    "crops": "ec4e1a80dc52611d18296c07c1db4348fc00badcc08caaec771bf920c4e50c4f",
-    "clip": "dc2477e9aad8e4d749c79b99d1ef19c93c756c34eb23bad3b9d61ce703198b9e",
+    "avatar": "a3e296cf6294f2a410e16a9f9fddb49559b867e52d70f840ba48e7ce31f67b85",
+    "crops": "4756a3183433de4f05db5fb26450f0383e8ff1384d32c498fb42746fc66a70e7",
+    "clip": "a4275487d6a2a0c3cea5e220adc7f30f508f5b4aa4415254ee41ec0faaff3462",
     "video": "be657d35790b1ed9648f56e869087e77ab3810c82dad445d8e0e9e38f6f0b4e7",
-    "features": "ebee6f4a005ffd094fa75ca60977aa566c7f2b335ff3be1a63092d21a223e734",
+    "features": "2e6b5c637a622e38227185e1189ccb6421c2a96dee1b1c383c58cedf1f3bf9d4",
     "framed": "73886e2035c280cc7a31f8e6fcadfcb874ebd498ce8abb98cde8ed775935d6aa",
     "captioned": "917e9360d87b20056505069f96841bf332d1c482607b6fcd7844fc4b80fc7f65",
     "sentence": "5e18e4c04cc51a5b7b94e8476e32cd0b743ed33653d4cfd4ceb2544d525e8069",
@@ -54,7 +54,7 @@ KEYS = {
     "look": "8adf13f3bcb3c1e4e9b7dfc6fdac8d7d913b73fc5eaece8d37f89edd1a559cca",
     "transcript": "707b4d170867f0d720f065d02686be763532770fc17cd020fac68e1975d350b1",
 }
-"""Keys of CORE_VERSION 3."""
+"""Keys of CORE_VERSION 3 and version 3 of the engine viseme."""
 
 TASKS = {
     "draw",
