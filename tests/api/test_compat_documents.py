@@ -154,7 +154,9 @@ def documented(environment):
     for name, value in DOCUMENTED.items():
         environment.setenv(name, value)
     get_settings.cache_clear()
-    return environment
+    s3_clients.client.cache_clear()  # one that another test built has no credentials
+    yield environment
+    s3_clients.client.cache_clear()
 
 
 def test_host_and_port_are_taken(documented):

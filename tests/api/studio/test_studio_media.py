@@ -111,6 +111,7 @@ def test_captions_of_related_jobs_are_switched_on_and_off(
     page.goto(f"{server}/studio/jobs/{done.id}")
     until(page, "document.querySelector('video[aria-label=Result]')?.readyState >= 2")
     choice = page.get_by_label("Captions")
+    choice.locator("option").nth(3).wait_for(state="attached")  # they are read after the video can be played
     assert choice.locator("option").all_inner_texts() == [
         "off",
         "lines.srt",
