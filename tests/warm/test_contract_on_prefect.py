@@ -36,7 +36,11 @@ NEVER = {
     ("GET", "/v1/uploads/{upload_id}/parts"),
     ("GET", "/v1/jobs/{job_id}/thumbnail"),
     ("GET", "/v1/downloads/{job_id}/{name}"),  # signatures are not made up
+    ("GET", "/v1/downloads/assets/{asset}"),
     ("GET", "/v1/assets/{asset}"),  # nor ids of uploads
+    ("GET", "/v1/assets/{asset}/link"),
+    ("GET", "/v1/avatars/{avatar}/picture"),
+    ("GET", "/v1/jobs/{job_id}/preview"),  # nothing renders
     ("POST", "/v1/models/{name}/pull"),  # needs the scope admin
     ("DELETE", "/v1/models/{name}/pull"),
     ("GET", "/v1/uploads/{upload_id}"),  # ids of uploads are not made up
