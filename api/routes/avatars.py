@@ -1,6 +1,5 @@
 """Routes for avatars: faces prepared ahead of time, so that jobs with them need no preparation."""
 
-import hashlib
 from asyncio import to_thread
 from typing import Annotated, Any, Final
 
@@ -9,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from api.auth.api_keys import CANCEL, READ, caller_tenant
 from api.errors import Problem
+from api.routes.file_responses import picture_response
 from api.routes.submit import add_submit_route
 from api.schemas.job_request import request_model
 from flows.registry import JOB_TYPES
@@ -105,11 +105,7 @@ async def read_avatar_picture(
         content = await to_thread(avatar_notes.read_picture, avatar, caller_tenant(request))
     except ObjectMissing as error:
         raise Problem("not_found", str(error)) from error
-    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-    headers = {"ETag": etag, "Cache-Control": "private, max-age=86400"}
-    if if_none_match == etag:
-        return Response(status_code=304, headers=headers)
-    return Response(content, media_type="image/jpeg", headers=headers)
+    return picture_response(content, if_none_match)
 
 
 @router.delete("/{avatar}", status_code=204, name="delete_avatar", dependencies=[CANCEL])

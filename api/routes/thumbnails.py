@@ -1,6 +1,5 @@
 """Routes for small pictures of jobs: of finished ones, and the newest frame of a running one."""
 
-import hashlib
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -10,7 +9,7 @@ from fastapi import APIRouter, Header, Response
 from api.auth.api_keys import READ
 from api.dependencies import JobsDep, ThumbnailsDep
 from api.errors import Problem
-from api.routes.jobs import missing_file_problem
+from api.routes.file_responses import missing_file_problem, picture_response
 from tasks.catalog.preview_frames import read_preview_frame
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -59,10 +58,9 @@ async def read_thumbnail(
     picture = await thumbnails.read(job_id)
     if picture is None:
         raise Problem("not_found", "The job has no picture.")
-    headers = {"ETag": f'"{picture.version}"', "Cache-Control": "private, max-age=86400"}
-    if if_none_match == headers["ETag"]:
-        return Response(status_code=304, headers=headers)
-    return Response(picture.content, media_type=picture.media_type, headers=headers)
+    return picture_response(
+        picture.content, if_none_match, version=picture.version, media_type=picture.media_type
+    )
 
 
 @router.get(
@@ -86,10 +84,4 @@ async def read_preview(
     content = await to_thread.run_sync(read_preview_frame, job_id) if job.status == "running" else None
     if content is None:
         raise Problem("no_preview", f"The job is {job.status} and has no preview frame.")
-    headers = {
-        "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
-        "Cache-Control": "private, no-cache",
-    }
-    if if_none_match == headers["ETag"]:
-        return Response(status_code=304, headers=headers)
-    return Response(content, media_type="image/jpeg", headers=headers)
+    return picture_response(content, if_none_match, cache="no-cache")

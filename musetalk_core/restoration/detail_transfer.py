@@ -13,11 +13,12 @@ Only luma is changed: the color of a picture has little fine detail, and video h
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Final, cast
+from typing import Final
 
 import cv2
 import numpy as np
 
+from musetalk_core.restoration.optical_flow import OpticalFlow
 from musetalk_core.restoration.restorer_protocol import RenderedFace
 from musetalk_core.types import Float, Image, Mask
 
@@ -41,10 +42,10 @@ _MIN_SIDE_PX: Final = 16
 
 
 class DetailTransfer:
-    """A `FaceRestorer` that needs no model: 5 ms of CPU time for a face of 600 pixels."""
+    """A `FaceRestorer` that needs no model: 10 ms of CPU time for a face of 600 pixels."""
 
     def __init__(self) -> None:
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._flow = OpticalFlow()
         self._source: _SourceDetail | None = None
 
     def restore(self, rendered: RenderedFace) -> Image:
@@ -69,31 +70,12 @@ class DetailTransfer:
     def _transfer(self, part: Image, source: "_SourceDetail") -> Image:
         size = part.shape[1], part.shape[0]
         small = _shrink(part, source.compared.shape[1::-1])
-        columns, rows = self._positions(_luma(small), _luma(source.compared))
-        aligned = cv2.remap(source.compared, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        share = _grow(_agreement(small, np.asarray(aligned, np.uint8)), size)
-        fine_source = np.asarray(
-            cv2.remap(
-                source.fine,
-                _full_size_positions(columns, size),
-                _full_size_positions(rows, size, axis=0),
-                cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REPLICATE,
-            ),
-            np.float32,
-        )
+        field = self._flow.between(_luma(small), _luma(source.compared), _FLOW_SIGMA_PX)
+        share = _grow(_agreement(small, field.move(source.compared)), size)
+        fine_source = field.enlarged(*size).move(source.fine)
         fine = _fine_band(_luma(part), source.coarse_size)
         change = share * (fine_source - fine) + (1 - share) * (_gain(share, fine_source, fine) - 1) * fine
         return np.asarray(cv2.add(part, cv2.merge([change] * 3), dtype=cv2.CV_8U), np.uint8)
-
-    def _positions(self, rendered: Mask, source: Mask) -> tuple[Float, Float]:
-        """Return for each pixel of the rendered face the column and row of the same place in the source."""
-        flow = self._flow.calc(rendered, source, cast(Mask, None))
-        flow = cv2.GaussianBlur(flow, (0, 0), _FLOW_SIGMA_PX)
-        height, width = rendered.shape
-        columns = flow[..., 0] + np.arange(width, dtype=np.float32)
-        rows = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
-        return np.asarray(columns, np.float32), np.asarray(rows, np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,9 +144,3 @@ def _shrink(pixels: Image, size: tuple[int, ...]) -> Image:
 
 def _grow(values: Float, size: tuple[int, int]) -> Float:
     return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR), np.float32)
-
-
-def _full_size_positions(positions: Float, size: tuple[int, int], axis: int = 1) -> Float:
-    """Scale positions in the small picture to the full size; centers of pixels are at whole numbers."""
-    scale = size[1 - axis] / positions.shape[axis]
-    return _grow(positions, size) * np.float32(scale) + np.float32((scale - 1) / 2)

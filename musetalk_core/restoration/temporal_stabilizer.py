@@ -6,11 +6,12 @@ moved along the optical flow, keeps what the frames have in common. Where the pi
 motion does not explain (an opening mouth, a cut), the mean starts anew.
 """
 
-from typing import Final, cast
+from typing import Final
 
 import cv2
 import numpy as np
 
+from musetalk_core.restoration.optical_flow import OpticalFlow
 from musetalk_core.types import Float, Image, Mask
 
 _MEMORY: Final = 0.88
@@ -25,7 +26,7 @@ class TemporalStabilizer:
     """The running mean of the corrections of consecutive aligned faces."""
 
     def __init__(self) -> None:
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._flow = OpticalFlow()
         self._last: tuple[Mask, Float] | None = None
 
     def update(self, aligned: Image, correction: Float) -> Float:
@@ -53,25 +54,9 @@ class TemporalStabilizer:
 
     def _moved_mean(self, last: Mask, mean: Float, small: Mask, size: int) -> tuple[Float, Float]:
         """Return the mean at its place in the new picture, (n, n, 3), and its weight, (n, n, 1)."""
-        side = len(small)
-        flow = self._flow.calc(small, last, cast(Mask, None))
-        flow = cv2.GaussianBlur(flow, (0, 0), _FLOW_SIGMA_PX)
-        grid = np.arange(side, dtype=np.float32)
-        columns, rows = flow[..., 0] + grid, flow[..., 1] + grid[:, None]
-        expected = cv2.remap(last, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        difference = cv2.dilate(cv2.absdiff(small, expected), np.ones((3, 3), np.uint8)).astype(np.float32)
+        field = self._flow.between(small, last, _FLOW_SIGMA_PX)
+        difference = cv2.absdiff(small, field.move(last))
+        difference = cv2.dilate(difference, np.ones((3, 3), np.uint8)).astype(np.float32)
         weight = _MEMORY * np.exp(-np.square(cv2.GaussianBlur(difference, (0, 0), 1.0) / _TOLERANCE_LEVELS))
-        scale = size / side
-        full = [
-            cv2.resize(places, (size, size), interpolation=cv2.INTER_LINEAR) * scale + (scale - 1) / 2
-            for places in (columns, rows)
-        ]
-        moved = cv2.remap(
-            mean,
-            full[0].astype(np.float32),
-            full[1].astype(np.float32),
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
         full_weight = cv2.resize(weight.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
-        return np.asarray(moved, np.float32), np.asarray(full_weight, np.float32)[..., None]
+        return field.enlarged(size, size).move(mean), np.asarray(full_weight, np.float32)[..., None]

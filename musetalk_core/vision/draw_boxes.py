@@ -1,4 +1,4 @@
-"""Drawing of labeled bounding boxes into an image; JPEG encoding."""
+"""Drawing of labeled bounding boxes into an image."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,12 +7,11 @@ from typing import Final
 import cv2
 import numpy as np
 
-from musetalk_core.errors import EncodeError
+from musetalk_core.media.image.jpeg import encode_jpeg
 from musetalk_core.types import Box, Image
 
 _BOX_COLORS_BGR: Final = {"face": (60, 200, 60), "text": (220, 120, 30), "object": (40, 90, 240)}
 _LABEL_COLOR_BGR: Final = (255, 255, 255)
-_JPEG_QUALITY: Final = 85
 
 
 def draw_boxes(bgr: Image, boxes: Sequence[tuple[str, str, Box]], max_side: int) -> Image:
@@ -49,19 +48,6 @@ def _draw_label(out: Image, name: str, corner: tuple[int, int], colour: tuple[in
     y = max(height + 2, corner[1] - baseline)
     cv2.rectangle(out, (x, y - height - 2), (x + width + 2, y + baseline), colour, cv2.FILLED)
     cv2.putText(out, text, (x + 1, y), cv2.FONT_HERSHEY_SIMPLEX, size, _LABEL_COLOR_BGR, 1, cv2.LINE_AA)
-
-
-def encode_jpeg(bgr: Image) -> bytes:
-    """
-    Encode an (H, W, 3) uint8 BGR image as JPEG, quality 85.
-
-    Raises:
-        EncodeError: OpenCV cannot encode it.
-    """
-    is_encoded, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    if not is_encoded:
-        raise EncodeError("The image with boxes could not be encoded as JPEG.")
-    return data.tobytes()
 
 
 def write_jpeg(bgr: Image, path: Path) -> None:

@@ -12,10 +12,11 @@ from prefect import task
 from pydantic import BaseModel, ConfigDict, Field
 
 from musetalk_core import CORE_VERSION
+from musetalk_core.media.image.jpeg import encode_jpeg
 from musetalk_core.media.image.photo import Photo, check_photo, read_photo
 from musetalk_core.model_registry.pins import PinnedModel, digest_of
 from musetalk_core.types import Box
-from musetalk_core.vision.draw_boxes import draw_boxes, encode_jpeg, write_jpeg
+from musetalk_core.vision.draw_boxes import draw_boxes, write_jpeg
 from musetalk_core.vision.face_search import find_all_faces
 from musetalk_core.vision.findings import DetectedObject, Tag, TextLine
 from musetalk_core.vision.model_choice import CHAT_MODELS, READER, TAGGER

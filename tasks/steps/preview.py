@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from musetalk_core.faces.tracker_protocol import FaceChoice
+from musetalk_core.media.image.jpeg import encode_jpeg
 from musetalk_core.media.image.normalise import Normaliser
 from musetalk_core.media.image.yuv_picture import Picture
 from musetalk_core.media.source.limits import MediaLimits
@@ -18,7 +19,6 @@ from musetalk_core.media.video.decoder import open_decoder
 from musetalk_core.quality import lip_sync_score
 from musetalk_core.speech.mouth_curves import mouth_curves
 from musetalk_core.speech.phones import Phone
-from musetalk_core.vision.draw_boxes import encode_jpeg
 from tasks.cache.artefacts import artefact_cache
 from tasks.cache.content_keys import content_key
 from tasks.refs import Artefact

@@ -5,7 +5,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from musetalk_core.errors import EncodeError
+from musetalk_core.media.image.jpeg import encode_jpeg
 from musetalk_core.media.image.yuv_picture import Picture
 from musetalk_core.types import Image
 
@@ -42,10 +42,7 @@ def encode_small_jpeg(bgr: Image) -> bytes:
     Raises:
         EncodeError: OpenCV cannot encode it.
     """
-    is_encoded, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    if not is_encoded:
-        raise EncodeError("The picture could not be encoded as JPEG.")
-    return data.tobytes()
+    return encode_jpeg(bgr, _QUALITY)
 
 
 def _resized(plane: Image, width: int, height: int) -> Image:
