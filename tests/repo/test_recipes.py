@@ -161,7 +161,7 @@ def test_add_an_engine(checkout):
     checkout.insert(2, registry, "        case _:\n", case + "            return StillEngine()\n")
 
     checkout.replace(3, "flows/schemas/video.py", '"viseme", "fake"]', '"viseme", "fake", "still"]')
-    checkout.replace(3, "tasks/settings/__init__.py", '"viseme", "fake"]', '"viseme", "fake", "still"]')
+    checkout.replace(3, "tasks/settings/render.py", '"viseme", "fake"]', '"viseme", "fake", "still"]')
     checkout.follow(3, REFERENCE, OPENAPI)
 
     checkout.insert(4, "pyproject.toml", "redis = [", 'still = ["numpy>=2"]\n')
@@ -300,7 +300,7 @@ def test_add_a_setting(checkout):
     check = f"{REFERENCE} --check"
 
     place = "    chunk_seconds: float"
-    checkout.insert(1, "tasks/settings/__init__.py", place, recipe_files.SHARPNESS_SETTING)
+    checkout.insert(1, "tasks/settings/render.py", place, recipe_files.SHARPNESS_SETTING)
     (example, _), (reference, said) = checkout.run(current, check)
     assert (example, reference) == (1, 1) and "settings.md differs from the code" in said, said
 
