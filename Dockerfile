@@ -35,12 +35,9 @@ RUN useradd --create-home --uid 10001 musetalk \
     && mkdir -p /home/musetalk/data/tmp && chown -R musetalk /home/musetalk/data
 # mounted, not copied, so that neither the wheel nor the constraints stay in a layer. The packages' bytecode stays:
 # the file system is read-only at run time, and without it every process takes twice the CPU time to start.
-# --no-deps: ai-edge-litert requires a backport that rejects Python 3.11, and rapidocr a second OpenCV; what they
-# need is among this project's dependencies
 RUN --mount=type=bind,source=constraints.txt,target=/tmp/constraints.txt \
     --mount=type=bind,from=wheel,source=/wheels,target=/tmp/wheels \
     pip install -c /tmp/constraints.txt "musetalk-flows[redis] @ file://$(ls /tmp/wheels/*.whl)" \
-    && pip install --no-deps -c /tmp/constraints.txt ai-edge-litert rapidocr-onnxruntime \
     && find "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
        -type d -name tests -prune -exec rm -rf {} +
 WORKDIR /home/musetalk/data
@@ -61,14 +58,12 @@ CMD ["musetalk", "api"]
 FROM base AS worker
 ARG TORCH_INDEX=
 USER 0
-# --no-deps: of silero-vad only the weights are used. openai-whisper requires triton, a compiler for GPUs of 1 GB,
-# and works without it on a CPU.
+# openai-whisper requires triton, a compiler for GPUs of 1 GB, and works without it on a CPU.
 RUN --mount=type=bind,source=constraints.txt,target=/tmp/constraints.txt \
     --mount=type=bind,from=wheel,source=/wheels,target=/tmp/wheels \
     if [ -n "$TORCH_INDEX" ]; then \
       pip install --no-deps -c /tmp/constraints.txt --index-url "$TORCH_INDEX" torch; fi \
     && pip install -c /tmp/constraints.txt "musetalk-flows[neural] @ file://$(ls /tmp/wheels/*.whl)" \
-    && pip install --no-deps -c /tmp/constraints.txt silero-vad \
     && if python -c "import sys, torch; sys.exit(torch.version.cuda is not None)"; then pip uninstall --yes triton; fi \
     && find "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
        -type d -name tests -prune -exec rm -rf {} +

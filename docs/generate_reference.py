@@ -42,17 +42,12 @@ known to your shell, if `~/.local/bin` is on your PATH:
 ln -s "$PWD/.venv/bin/musetalk" ~/.local/bin/musetalk
 ```
 
-With pipx or uv instead of `./run`, the second command is required: these packages hold the bundled
-models, and their own requirements contradict each other.
+With pipx or uv instead of `./run`:
 
 <!-- not run: installs a second environment of 4 GB -->
 ```bash
 pipx install '.[neural,redis]' --pip-args="-c constraints.txt"
-pipx runpip musetalk-flows install --no-deps -c constraints.txt ai-edge-litert silero-vad rapidocr-onnxruntime
-
 uv tool install '.[neural,redis]' -c constraints.txt
-uv pip install --python "$(uv tool dir)/musetalk-flows/bin/python" --no-deps -c constraints.txt \\
-  ai-edge-litert silero-vad rapidocr-onnxruntime
 ```
 
 ## Shell completion

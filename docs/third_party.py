@@ -10,8 +10,6 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from musetalk_core.installation import PACKAGES_WITHOUT_THEIR_NEEDS as WITHOUT_THEIR_NEEDS
-
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "THIRD_PARTY.md"
 BEGIN = "<!-- generated: python docs/third_party.py -->\n"
@@ -27,7 +25,7 @@ def declared() -> list[Requirement]:
 def installed_parts() -> dict[str, Distribution]:
     """Return the installed distributions that the project needs, directly or not, by normalized name."""
     found: dict[str, Distribution] = {}
-    waiting = [*declared(), *map(Requirement, WITHOUT_THEIR_NEEDS)]
+    waiting = declared()
     while waiting:
         need = waiting.pop()
         name = canonicalize_name(need.name)
@@ -37,7 +35,7 @@ def installed_parts() -> dict[str, Distribution]:
             continue
         is_new = name not in found
         found[name] = part
-        if name in WITHOUT_THEIR_NEEDS or not (is_new or need.extras):
+        if not (is_new or need.extras):
             continue
         for text in part.requires or ():
             inner = Requirement(text)

@@ -5,9 +5,6 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
 
-PACKAGES_WITHOUT_THEIR_NEEDS: Final = ("ai-edge-litert", "rapidocr-onnxruntime", "silero-vad")
-"""Installed with --no-deps: they require a backport that rejects Python 3.11, a second OpenCV, or torch."""
-
 _DISTRIBUTION: Final = "musetalk-flows"
 _ROOT: Final = Path(__file__).resolve().parents[1]
 
@@ -19,10 +16,7 @@ def is_checkout() -> bool:
 
 def setup_command() -> str:
     """Return the command that completes this installation: `./run setup` in a checkout, else pip."""
-    if is_checkout():
-        return "./run setup"
-    unmet = " ".join(PACKAGES_WITHOUT_THEIR_NEEDS)
-    return f"{extras_command('neural', 'redis')} && pip install --no-deps {unmet}"
+    return extras_command("neural", "redis")
 
 
 def extras_command(*extras: str) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 
 from musetalk_core.model_registry.schema import File, Hub, Model, Wheel
 
-_OCR_FOLDER: Final = "rapidocr_onnxruntime/models"
+_OCR_FOLDER: Final = "rapidocr/models"
 
 
 def _hub_files(folder: str, repo: str, names: "_HubFiles") -> tuple[File, ...]:
@@ -99,31 +99,23 @@ VISION: Final = (
     ),
     Model(
         "rapidocr",
-        "Starter OCR, PP-OCRv4: Latin letters and Chinese",
+        "Starter OCR, PP-OCRv6: Latin letters and Chinese",
         "Apache-2.0",
-        "rapidocr-onnxruntime",
+        "rapidocr",
         tuple(
-            File(
-                f"{_OCR_FOLDER}/{name}", role, Wheel("rapidocr-onnxruntime"), size, bytes=size, sha256=sha256
-            )
+            File(f"{_OCR_FOLDER}/{name}", role, Wheel("rapidocr"), size, bytes=size, sha256=sha256)
             for name, role, size, sha256 in (
                 (
-                    "ch_PP-OCRv4_det_infer.onnx",
+                    "PP-OCRv6_det_small.onnx",
                     "detector",
-                    4_745_517,
-                    "d2a7720d45a54257208b1e13e36a8479894cb74155a5efe29462512d42f49da9",
+                    9_929_594,
+                    "090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f",
                 ),
                 (
-                    "ch_PP-OCRv4_rec_infer.onnx",
+                    "PP-OCRv6_rec_small.onnx",
                     "reader",
-                    10_857_958,
-                    "48fc40f24f6d2a207a2b1091d3437eb3cc3eb6b676dc3ef9c37384005483683b",
-                ),
-                (
-                    "ch_ppocr_mobile_v2.0_cls_infer.onnx",
-                    "direction",
-                    585_532,
-                    "e47acedf663230f8863ff1ab0e64dd2d82b838fceb5957146dab185a89d6215c",
+                    21_234_383,
+                    "6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884",
                 ),
             )
         ),

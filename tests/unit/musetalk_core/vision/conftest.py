@@ -17,18 +17,7 @@ def starter(tmp_path_factory):
 @pytest.fixture(scope="session")
 def reader(starter):
     """The reader with one thread: of two, one spins while it waits, which takes half as much time again."""
-    from rapidocr_onnxruntime.utils.infer_engine import OrtInferSession
-
-    plain = OrtInferSession._init_sess_opts
-
-    def with_one_thread(config):
-        options = plain(config)
-        options.intra_op_num_threads = 1
-        return options
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(OrtInferSession, "_init_sess_opts", staticmethod(with_one_thread))
-        yield OcrReader(starter)
+    return OcrReader(starter, threads=1)
 
 
 @pytest.fixture(scope="session")
