@@ -1,32 +1,15 @@
 """Fixtures every tier may use."""
 
 import gc
-import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from process_environment import set_environment
 
-# Read when Prefect is imported, here and in every server a test starts.
-os.environ.update(
-    DO_NOT_TRACK="1",
-    PREFECT_SERVER_ANALYTICS_ENABLED="false",
-    PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED="false",
-    PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED="false",
-    PREFECT_SERVER_SERVICES_FOREMAN_ENABLED="false",
-    PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED="false",
-    # takes more than half of the time of a server for a flow run; in tests of flows nothing reads task runs
-    PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED="false",
-    PREFECT_LOGGING_TO_API_ENABLED="false",
-    # The servers speak plain HTTP; else each of some thousand clients reads all root certificates, 20 ms.
-    PREFECT_API_TLS_INSECURE_SKIP_VERIFY="true",
-)
-# Read when torch and numpy are imported. The networks of the tests are small, and several processes run at
-# once: threads that wait for each other cost more than they save, on a busy machine a hundred times.
-for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
+set_environment()
 
 # A shell that starts the suite in the background has it ignore Ctrl-C; tests of Ctrl-C need it back.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

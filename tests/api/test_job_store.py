@@ -11,7 +11,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import LogCreate, WorkPoolCreate
 from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Running, Scheduled
-from prefect.testing.utilities import prefect_test_harness
+from prefect_server import flow_server
 
 from api.errors import Problem
 from api.jobs.model import FINAL_STATUSES, JobFilter, SubmitOptions, wait_until_final
@@ -26,9 +26,9 @@ SPEECH = JOB_TYPES["speech"]
 
 
 @pytest.fixture(scope="module")
-def deployed():
+def deployed(tmp_path_factory):
     """A server on which every flow has its deployment."""
-    with prefect_test_harness(server_startup_timeout=120), get_client(sync_client=True) as client:
+    with flow_server(tmp_path_factory.mktemp("server")), get_client(sync_client=True) as client:
         for pool in ("gpu", "light"):
             client.create_work_pool(WorkPoolCreate(name=pool, type="warm-process"))
             for queue in PRIORITIES:

@@ -11,7 +11,7 @@ from prefect import flow
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
-from prefect.testing.utilities import prefect_test_harness
+from prefect_server import flow_server
 from typer.testing import CliRunner
 
 from api.dependencies import get_lineage_store
@@ -181,8 +181,8 @@ def test_the_command_shows_it(server, app_of_server, finished):
 
 
 @pytest.fixture(scope="module")
-def prefect():
-    with prefect_test_harness(server_startup_timeout=120), get_client(sync_client=True) as client:
+def prefect(tmp_path_factory):
+    with flow_server(tmp_path_factory.mktemp("server")), get_client(sync_client=True) as client:
         yield client
 
 

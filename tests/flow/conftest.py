@@ -12,7 +12,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Running, Scheduled
-from prefect.testing.utilities import prefect_test_harness
+from prefect_server import flow_server
 from prefect_settings import prefect_settings
 from receiver import receiving
 
@@ -27,8 +27,8 @@ ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
 
 @pytest.fixture(scope="session")
-def prefect_server():
-    with prefect_test_harness(server_startup_timeout=600):
+def prefect_server(tmp_path_factory):
+    with flow_server(tmp_path_factory.mktemp("server")):
         yield
 
 

@@ -10,6 +10,7 @@ MUSETALK_TEST_FORKS=0, which `./run test --slow` sets, `popen` is `subprocess.Po
 """
 
 import atexit
+import contextlib
 import ctypes
 import fcntl
 import gc
@@ -25,6 +26,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+import traceback
+from functools import partial
 from pathlib import Path
 
 IMPORTS = (
@@ -43,8 +46,8 @@ IMPORTS = (
 )
 MODULES = {"prefect", "uvicorn", "deployments.cli", "deployments.processes.launch"}
 """Modules that are run from a fork; others, and other programs, get a process of their own."""
-_ARGUMENTS = 4096
-"""Bytes of the fork server's command line, which becomes that of each forked process."""
+ROOM = " " * 4096
+"""An argument of a process that forks others: its command line becomes theirs."""
 _SUBREAPER = 36
 _installed = [path for path in sys.path[1:] if path not in os.environ.get("PYTHONPATH", "").split(os.pathsep)]
 _spawn = subprocess.Popen._execute_child
@@ -61,6 +64,17 @@ class _Popen(subprocess.Popen):
 def popen(command, **options):
     """Start a command as `subprocess.Popen` does; forks `python -c`, and `python -m` with one of MODULES."""
     return (_Popen if _can_fork(command) else subprocess.Popen)(command, **options)
+
+
+def run_program(command, timeout=240, **options):
+    """Run a command to its end as `subprocess.run` does with `capture_output`."""
+    with popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def _can_fork(command):
@@ -120,7 +134,7 @@ class Connection:
 def _connection():
     if Connection.current is None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, __file__, str(theirs.fileno()), " " * _ARGUMENTS]
+        command = [sys.executable, __file__, str(theirs.fileno()), ROOM]
         server = subprocess.Popen(command, pass_fds=[theirs.fileno()])
         theirs.close()
         Connection.current = Connection(ours)
@@ -195,29 +209,55 @@ def serve_own_forks():
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if not os.fork():
         ours.close()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with this process
         for number in (0, 1, 2):
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
         show_arguments(["fork-server"])
         return serve(theirs)
     theirs.close()
     Connection.current = Connection(ours)
-    subprocess.Popen._execute_child = start
     return None
 
 
-def main():
-    """Import, then run what is ordered, each in a fork."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the tests, and their end that of this process
-    for name in IMPORTS:
-        importlib.import_module(name)
-    gc.collect()
-    gc.freeze()
-    forked = serve(socket.socket(fileno=int(sys.argv[1])))
+def leave(work):
+    """
+    End this forked process after some work with its exit status.
+
+    Handlers of `atexit` are called. What the imports made is left as it is: to delete those objects takes
+    half a second, and some libraries then write to standard error.
+    """
+    status = 1
+    try:
+        result = work()
+        status = result if isinstance(result, int) else 0
+    except SystemExit as left:
+        status = left.code if isinstance(left.code, int) else int(left.code is not None)
+        if isinstance(left.code, str):
+            print(left.code, file=sys.stderr)
+    except KeyboardInterrupt:
+        traceback.print_exc()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    except BaseException:
+        traceback.print_exc()
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(status & 0xFF)
+
+
+def run(forked):
+    """Run what is ordered in this forked process."""
     while forked:
         order, files = forked
         take_over(order, files)
-        starts_others = "prefect" in order["arguments"][:4]
-        forked = serve_own_forks() if starts_others else None
+        forked = None
+        if "prefect" in order["arguments"][:4]:  # a worker, which starts others
+            forked = serve_own_forks()
+            if not forked:
+                subprocess.Popen._execute_child = start
     from prefect.context import refresh_global_settings_context
     from prefect.logging import configuration
 
@@ -230,6 +270,17 @@ def main():
     else:
         code, sys.argv[0] = sys.argv[0], "-c"
         exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+
+
+def main():
+    """Import, then run what is ordered, each in a fork."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in IMPORTS:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    forked = serve(socket.socket(fileno=int(sys.argv[1])))
+    leave(partial(run, forked))
 
 
 if __name__ == "__main__":

@@ -39,14 +39,14 @@ class Bgr:
 
 @dataclass(frozen=True)
 class Run:
-    """Output of the engine: `crops[n]` of output frame n, whose source frame is `sources[n]`."""
+    """Output of the engine: `crops[n]` of output frame n, whose source frame is `sources[n]`, if rendered."""
 
     folder: object
     engine: MuseTalkEngine
-    faces: list
+    faces: dict
     conditioning: Conditioning
     sources: list
-    crops: list
+    crops: dict
 
     def composited(self, number, placed=None):
         """The finished output frame; `placed` takes the place of the engine's own mask."""
@@ -57,29 +57,42 @@ class Run:
         return composite(frame, whole, resize_to_box(self.crops[number], face.box), face.box, mask, area)
 
 
-def run_chain(folder, version, machine):
-    """Prepare, hear and render the golden clip as one version on a machine with the stand-in weights."""
+def run_chain(folder, version, machine, numbers=range(FRAMES)):
+    """
+    Prepare, hear and render the golden clip as one version on a machine with the stand-in weights.
+
+    Args:
+        numbers: output frames to render.
+    """
     engine = MuseTalkEngine(OPTIONS[version], machine)
     chain, audio = load(folder, "chain"), load(folder, "audio")
     margin = int(chain["margin"]) if version == "v15" else 0
-    faces = []
-    for index in range(SOURCES):
+    sources = chain["source_index"].tolist()
+    faces = {}
+    for index in sorted({sources[number] for number in numbers}):
         x1, y1, x2, y2 = chain[f"boxes_{version}"][index].tolist()
         image = golden_frame(folder, index)
         box = Box(x1, y1, x2, min(y2 + margin, image.shape[0]))
-        faces.append(
-            FaceFrame(index, 0, box, image[box.slices()], np.zeros((468, 2), np.float32), Bgr(image))
+        faces[index] = FaceFrame(
+            index, 0, box, image[box.slices()], np.zeros((468, 2), np.float32), Bgr(image)
         )
-    kept = list(engine.encode_faces(iter(faces)))
-    plates = FrameBlobList([one.blob for one in kept])
-    conditioning = Conditioning(np.zeros((SOURCES, 0), np.float32), {}, plates)
+    blobs = [b""] * SOURCES
+    for index, encoded in zip(faces, engine.encode_faces(iter(faces.values())), strict=True):
+        blobs[index] = encoded.blob
+    conditioning = Conditioning(np.zeros((SOURCES, 0), np.float32), {}, FrameBlobList(blobs))
     start, count = chain["clip_start_n"].tolist()
     speech = np.tile(audio["speech"], 4)[start : start + count].astype(np.float32) / 32768
     heard = Float32RowArray.from_blocks(engine.encode_audio(PcmArray(speech), FRAMES, RATE, None))
-    sources = chain["source_index"].tolist()
-    features = engine.audio_features(heard, 0, FRAMES, RATE)
-    crops = engine.render([faces[source] for source in sources], conditioning, features)
-    return Run(folder, engine, faces, conditioning, sources, crops)
+    features = engine.audio_features(heard, 0, FRAMES, RATE)[list(numbers)]
+    crops = engine.render([faces[sources[number]] for number in numbers], conditioning, features)
+    return Run(folder, engine, faces, conditioning, sources, dict(zip(numbers, crops, strict=True)))
+
+
+def compared_frames(folder, version):
+    """Numbers of the output frames of which the set holds a crop or a composite."""
+    crops = range(len(load(folder, "chain")[f"faces_{version}_s4"]))
+    live = {n for n in range(FRAMES) if f"live_{version}/out_delta_{n:02d}" in load(folder, "chain_more")}
+    return sorted({*crops, *live, *expected_frames(folder, version)})
 
 
 def expected_frames(folder, version):

@@ -23,14 +23,14 @@ import importlib.util
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
 import numpy as np
 import pytest
+from made_once import made_once
 
 TESTS = Path(__file__).resolve().parents[1]
 COMMITTED = TESTS / "assets" / "golden"
@@ -76,7 +76,7 @@ def write_models(folder: Path, net: str, set_name: str = "golden-1") -> list[Pat
     """
     Write the files of a net below a folder, laid out like the official models folder.
 
-    They are computed once in a process, which takes seconds, and copied each time.
+    They are computed once in a run of the suite, which takes seconds, and copied each time.
 
     Args:
         folder:   root of the models folder.
@@ -90,16 +90,10 @@ def write_models(folder: Path, net: str, set_name: str = "golden-1") -> list[Pat
     return sorted(written, key=lambda path: path != main)
 
 
-@cache
 def _made_models(net: str, set_name: str) -> Path:
-    folder = Path(_temporary_folder().name) / f"{net}-{set_name}"
-    weights.write_models(folder, [net], set_name)
-    return folder
-
-
-@cache
-def _temporary_folder() -> tempfile.TemporaryDirectory:
-    return tempfile.TemporaryDirectory(prefix="golden-")
+    return made_once(
+        f"golden-{net}-{set_name}", partial(weights.write_models, which=[net], set_name=set_name)
+    )
 
 
 def script(name: str) -> ModuleType:

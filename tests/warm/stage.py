@@ -1,57 +1,28 @@
 """A Prefect server and warm workers as processes, and a client's view of them."""
 
-import contextlib
 import json
 import os
 import re
-import shutil
 import signal
-import socket
-import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 import wave
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
-import httpx
+import prefect_server
 import warm_flows
 from fork_server import popen
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkQueueCreate
 from prefect.flows import Flow
 from prefect.utilities.callables import parameter_schema
-from prefect_settings import prefect_settings
+from prefect_server import HTTP, eventually, free_port
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 SUPPORT = Path(warm_flows.__file__).parent
-HTTP = httpx.Client(trust_env=False)
-"""For requests that are repeated: a new client loads all root certificates, 0.05 s of CPU time."""
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def eventually(look, limit_s=30.0, longest_pause_s=0.3):
-    """
-    The first true value that `look` gives; fails when there is none in time.
-
-    Pauses grow: twenty requests a second to a Prefect server take half a core, which the test needs.
-    """
-    deadline, pause_s = time.monotonic() + limit_s, 0.05
-    while True:
-        with contextlib.suppress(httpx.HTTPError):
-            if found := look():
-                return found
-        assert time.monotonic() < deadline, f"not within {limit_s} s"
-        time.sleep(pause_s)
-        pause_s = min(1.25 * pause_s, longest_pause_s)
 
 
 def is_alive(pid):
@@ -62,100 +33,15 @@ def is_alive(pid):
     return state != "Z"
 
 
-class MigratedDatabase:
-    """
-    The SQLite database of a server that has just started for the first time, for the servers after it.
-
-    The first start of a server on an empty folder takes twice the time of a later one, mostly for migrations.
-    """
-
-    folder = None
-
-    @classmethod
-    def keep(cls, home):
-        cls.folder = tempfile.TemporaryDirectory(prefix="prefect-database-")
-        target = Path(cls.folder.name)
-        source, copy = sqlite3.connect(home / "prefect.db"), sqlite3.connect(target / "prefect.db")
-        with contextlib.closing(source), contextlib.closing(copy):
-            source.backup(copy)
-        shutil.copy(home / "memo_store.toml", target)  # what Prefect knows of the blocks in the database
-
-    @classmethod
-    def copy_to(cls, home):
-        shutil.copytree(cls.folder.name, home)
-
-
-class Server:
-    """A Prefect server on a database of its own."""
-
-    def __init__(self, folder, database=None):
-        self.folder, self.port = folder, free_port()
-        self.home, self.is_on_sqlite = folder / "prefect", database is None
-        self.url = f"http://127.0.0.1:{self.port}/api"
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
-            "DO_NOT_TRACK": "1",
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
-            "PREFECT_HOME": str(self.home),
-            "PREFECT_API_URL": self.url,
-            "PREFECT_LOGGING_COLORS": "false",
-            "PREFECT_SERVER_UI_ENABLED": "false",
-            "PREFECT_API_TLS_INSECURE_SKIP_VERIFY": "true",  # saves reading root certificates for plain HTTP
-            # as in the stack: a killed server finds the leases of its jobs again
-            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-            **({"PREFECT_API_DATABASE_CONNECTION_URL": database} if database else {}),
-        }
-        self.process = self._client = None
-
-    def start(self):
-        is_first = self.is_on_sqlite and not self.home.exists()
-        environment = self.environment
-        if is_first and MigratedDatabase.folder:
-            MigratedDatabase.copy_to(self.home)
-        if self.is_on_sqlite and self.home.exists():  # blocks are in the database: 0.7 s of 2.4 s of CPU time
-            environment = environment | {"PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false"}
-        command = [
-            sys.executable,
-            "-m",
-            "uvicorn",
-            "--factory",
-            "deployments.stack.prefect_server:create_app",
-        ]
-        command += ["--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning"]
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = popen(command, env=environment, stdout=log, stderr=log, cwd=self.folder)
-        eventually(lambda: HTTP.get(f"{self.url}/ready").is_success, 600)
-        if is_first and not MigratedDatabase.folder:
-            MigratedDatabase.keep(self.home)
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    @contextlib.contextmanager
-    def client(self):
-        """The server's client, opened once (that takes 0.1 s), and its settings for the `with` block."""
-        with prefect_settings(api={"url": self.url}, client={"max_retries": 8}):
-            if self._client is None:
-                self._client = get_client(sync_client=True)
-                self._client.__enter__()
-            yield self._client
+class Server(prefect_server.Server):
+    """A Prefect server with work pools for the test flows."""
 
     def pool(self, name, worker_type="warm-process", variables=None):
         """A work pool with its three queues, and every test flow deployed on it."""
         return Pool(self, name, worker_type, variables or {})
 
 
-@contextlib.contextmanager
-def serving(folder, database=None):
-    """A server for as long as the body runs."""
-    server = Server(folder, database)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.kill()
+serving = partial(prefect_server.serving, kind=Server)
 
 
 class Pool:

@@ -1,12 +1,12 @@
 """Jobs called from another project's flow, in a process of its own: typed results, typed failures."""
 
 import json
-import subprocess
 import sys
 import textwrap
 
 import pytest
 from chain_stage import Stage
+from fork_server import run_program
 
 pytestmark = pytest.mark.stack
 
@@ -37,15 +37,8 @@ def test_a_flow_of_another_process_has_jobs_done(server, tmp_path):
     stage = Stage(server, tmp_path)
     try:
         stage.worker("gpu")
-        ran = subprocess.run(
-            [sys.executable, "-c", CALLER],
-            env=stage.workers["gpu-0"].environment,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
+        environment = stage.workers["gpu-0"].environment
+        ran = run_program([sys.executable, "-c", CALLER], env=environment, cwd=tmp_path, text=True)
         assert ran.returncode == 0, ran.stderr[-3000:]
         told = json.loads(next(line for line in ran.stdout.splitlines() if line.startswith("TOLD"))[5:])
         assert told["name"].endswith(".mp3") and told["seconds"] > 0.3
