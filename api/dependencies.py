@@ -27,8 +27,12 @@ async def get_job_store(request: Request) -> JobStore:
 
 
 async def get_delivery_store(request: Request) -> DeliveryStore:
-    """Return the webhook deliveries, read over the job store's connection."""
-    return PrefectDeliveryStore(_prefect_job_store(request).connection)
+    """Return the webhook deliveries, read over the job store's connection; one store, which has a cache."""
+    state = request.app.state
+    if not hasattr(state, "deliveries"):
+        state.deliveries = PrefectDeliveryStore(_prefect_job_store(request).connection)
+    store: PrefectDeliveryStore = state.deliveries
+    return store
 
 
 async def get_job_suspender(request: Request) -> JobSuspender:

@@ -38,6 +38,7 @@ from flows.webhooks.payload import build_payload
 from tasks.catalog.download_links import has_link_key
 from tasks.errors import DeliveryFailed
 from tasks.outbound.webhook_post import AttemptResult, post_webhook
+from tasks.run.counters import WEBHOOK_ATTEMPTS, WEBHOOK_DEAD_LETTERS, count
 from tasks.settings import get_settings
 from tasks.webhooks.retry_schedule import DELAYS_S, GONE_STATUS, next_attempt
 from tasks.webhooks.signature import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
@@ -61,12 +62,14 @@ def notify(job: NotifyJob, control: Control = DEFAULT_CONTROL) -> NotifyResult:
         run, obstacle = _read_job_run(client, job)
         result = _dropped_result(job, obstacle) if run is None else _deliver(client, job, run)
         _write_delivery_artifact(result)
+        count(WEBHOOK_ATTEMPTS, result.outcome)
         # create it before this run ends: at any time either this attempt is open or the next one exists
         if result.next_attempt_at is not None and run is not None:
             next_job = job.model_copy(update={"attempt": job.attempt + 1})
             create_attempt(client, next_job, result.next_attempt_at, tenant_of(run))
         _tag_outcome(client, job, result)
     if result.dead and job.event != "progress":
+        count(WEBHOOK_DEAD_LETTERS)
         raise DeliveryFailed(f"Dead letter: delivery of {result.webhook_id} failed for good. {result.reason}")
     return result
 

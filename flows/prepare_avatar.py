@@ -44,6 +44,7 @@ def _prepare(
 ) -> avatar_step.PreparedAvatar:
     context.record_models(*spec.weights)
     context.record_choice(engine=describe_engine(spec))
+    context.record_engine(spec.name)
     key = avatar_step.avatar_key(picture.source, spec, job.face)
     step = avatar_step.prepare_avatar.with_options(refresh_cache=job.refresh)
     return context.wait_for(

@@ -45,6 +45,7 @@ def transcribe(job: TranscribeJob, control: Control = DEFAULT_CONTROL) -> Transc
         )
         audio = context.wait_for_input(fetch.submit(job.audio, "audio")).source
         context.record_choice(transcription=request.model_dump())
+        context.record_engine("whisper")
         transcript_artifact = context.run_with_pinned_models(
             lambda: _transcribe(audio, pin_transcription(request), context)
         )

@@ -1,6 +1,7 @@
 """Queue positions and ETAs from Prefect: cached snapshots of each work pool's queue and of run times."""
 
 import asyncio
+import itertools
 import logging
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ from api.orchestrator.connection import PrefectConnection
 from flows.prefect_state.queue_order import QueuedItem, due_time, in_start_order, priority_rank, tenant_of
 from flows.registry import JOB_TYPES, JobType
 from flows.schemas.control import PRIORITIES, Control
+from tasks.settings import get_settings
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -151,7 +153,7 @@ class QueueEstimator:
             waiting = {priority: by_rank[rank] for rank, priority in enumerate(PRIORITIES)}
             oldest = max(((now - item.due).total_seconds() for item in queue.waiting), default=0.0)
             running = sum(queue.running_by_tenant.values())
-            queues.append(PoolQueue(pool, waiting, running, max(0.0, oldest)))
+            queues.append(PoolQueue(pool, waiting, running, max(0.0, oldest), _jobs_by_class(queue)))
         return tuple(queues)
 
     async def _read_queue(self, pool: str) -> QueueSnapshot:
@@ -240,6 +242,15 @@ class QueueEstimator:
             if run.start_time and run.end_time
         ]
         return duration_stats(durations_s)
+
+
+def _jobs_by_class(queue: QueueSnapshot) -> dict[tuple[str, str], int]:
+    """Count the waiting jobs by priority and class of their tenant, with zeros."""
+    settings = get_settings().metrics
+    waiting = Counter(
+        (PRIORITIES[item.rank], settings.class_of(item.tenant)) for item in queue.waiting if item.item.type
+    )
+    return {pair: waiting[pair] for pair in itertools.product(PRIORITIES, settings.classes)}
 
 
 def _types_of(jobs: Iterable[QueuedJob]) -> list[str]:

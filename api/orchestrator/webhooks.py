@@ -1,19 +1,25 @@
 """Webhook deliveries of a job, read from the `notify` runs that made the attempts, and their replay."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
 from api.errors import Problem
+from api.http.metrics import WebhookBacklog
 from api.orchestrator.connection import PrefectConnection
+from api.orchestrator.queue_estimates import TtlValue
 from flows.prefect_state.artifacts import read_latest_artifacts_async
 from flows.prefect_state.queries import read_any_of_async
+from flows.prefect_state.queue_order import due_time
 from flows.prefect_state.status import read_data
 from flows.registry import INTERNAL_FLOWS
 from flows.schemas.control import Event
 from flows.schemas.webhook import DEAD_LETTER, DELIVERED, DELIVERY_KEY, REPLAY, NotifyJob, job_tag
+
+_BACKLOG_TTL_S: Final = 10.0
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -63,6 +69,10 @@ class DeliveryStore(Protocol):
         """Schedule one more attempt; raises Problem `not_found` if the job has no delivery of that id."""
         ...
 
+    async def backlog(self) -> WebhookBacklog:
+        """Return the number of attempts that have not been made yet, at most ten seconds old."""
+        ...
+
 
 class PrefectDeliveryStore:
     """Webhook deliveries stored as flow runs on a Prefect server."""
@@ -70,6 +80,7 @@ class PrefectDeliveryStore:
     def __init__(self, connection: PrefectConnection) -> None:
         """Use a shared connection."""
         self._connection = connection
+        self._backlog = TtlValue(self._read_backlog, _BACKLOG_TTL_S)
 
     async def list_for_job(self, job_id: UUID) -> list[Delivery]:
         """Return the deliveries of a job."""
@@ -80,6 +91,50 @@ class PrefectDeliveryStore:
             if (parameters := _parse_parameters(run)) is not None:
                 runs_by_webhook.setdefault(parameters.webhook_id, []).append(run)
         return [_to_delivery(chain, reports) for chain in runs_by_webhook.values()]
+
+    async def backlog(self) -> WebhookBacklog:
+        """Return the number of attempts that have not been made yet, at most ten seconds old."""
+        return await self._backlog.get()
+
+    async def _read_backlog(self) -> WebhookBacklog:
+        from prefect.client.schemas.filters import (
+            FlowFilter,
+            FlowFilterName,
+            FlowRunFilter,
+            FlowRunFilterNextScheduledStartTime,
+            FlowRunFilterState,
+            FlowRunFilterStateType,
+        )
+        from prefect.client.schemas.objects import StateType
+        from prefect.client.schemas.sorting import FlowRunSort
+
+        now = datetime.now(UTC)
+        flows = FlowFilter(name=FlowFilterName(any_=["notify"]))
+        scheduled = FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+        )
+        until_now: Any = {"before_": now}
+        due = scheduled.model_copy(
+            update={"next_scheduled_start_time": FlowRunFilterNextScheduledStartTime(**until_now)}
+        )
+        count_due, count_all, oldest = await asyncio.gather(
+            self._connection.read(
+                lambda client: client.count_flow_runs(flow_filter=flows, flow_run_filter=due)
+            ),
+            self._connection.read(
+                lambda client: client.count_flow_runs(flow_filter=flows, flow_run_filter=scheduled)
+            ),
+            self._connection.read(
+                lambda client: client.read_flow_runs(
+                    flow_filter=flows,
+                    flow_run_filter=due,
+                    sort=FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC,
+                    limit=1,
+                )
+            ),
+        )
+        age_s = max(((now - due_time(run)).total_seconds() for run in oldest), default=0.0)
+        return WebhookBacklog(count_due, max(0, count_all - count_due), max(0.0, age_s))
 
     async def replay(self, job_id: UUID, webhook_id: str) -> Attempt:
         """Schedule one attempt for now, without retries."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client.core import REGISTRY, CounterMetricFamily, GaugeMetricFamily, Metric
 
+from deployments.warm_worker.run_metrics import run_metrics
+
 if TYPE_CHECKING:
     from deployments.warm_worker.child.slot import Slot
     from deployments.warm_worker.worker import WarmWorker
@@ -25,9 +27,9 @@ def describe_child(slot: "Slot") -> dict[str, Any]:
         "process": slot.pid,
         "state": slot.state,
         "flow_run": slot.run_id,
-        "models": list(slot.heartbeat.models),
-        "rss_bytes": slot.heartbeat.rss,
-        "device_bytes": slot.heartbeat.device,
+        "models": list(slot.totals.heartbeat.models),
+        "rss_bytes": slot.totals.heartbeat.rss,
+        "device_bytes": slot.totals.heartbeat.device,
         "runs": slot.total_runs,
         "restarts": slot.restarts,
     }
@@ -63,12 +65,12 @@ class _WorkerCollector:
             labels = [name, str(slot.number)]
             for state_name in CHILD_STATES:
                 state.add_metric([*labels, state_name], float(slot.state == state_name))
-            rss.add_metric(labels, slot.heartbeat.rss)
-            device.add_metric(labels, slot.heartbeat.device)
-            models.add_metric(labels, len(slot.heartbeat.models))
+            rss.add_metric(labels, slot.totals.heartbeat.rss)
+            device.add_metric(labels, slot.totals.heartbeat.device)
+            models.add_metric(labels, len(slot.totals.heartbeat.models))
             runs.add_metric(labels, slot.total_runs)
             restarts.add_metric(labels, slot.restarts)
-            for model, load_count in slot.load_counts.items():
+            for model, load_count in slot.totals.load_counts.items():
                 loads.add_metric([*labels, model], load_count)
         yield from (state, rss, device, models, runs, restarts, loads)
 
@@ -78,6 +80,7 @@ _collector = _WorkerCollector()
 
 def register_worker(worker: "WarmWorker") -> None:
     """Add a worker's children to the metrics."""
+    run_metrics()
     if not _collector.workers:
         REGISTRY.register(_collector)
     _collector.workers.append(worker)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,7 +18,7 @@ from prefect.server.concurrency.lease_storage import get_concurrency_lease_stora
 from prefect.workers.base import BaseWorker
 
 from deployments.warm_worker import metrics
-from deployments.warm_worker.child.devices import child_environments
+from deployments.warm_worker.child.devices import child_environments, device_share
 from deployments.warm_worker.child.preload import preload_modules
 from deployments.warm_worker.child.protocol import StopReason
 from deployments.warm_worker.child.slot import Slot
@@ -34,6 +35,7 @@ from deployments.warm_worker.run.attempt import Attempt
 from deployments.warm_worker.run.reaper import Reaper
 from deployments.warm_worker.run.server_watch import ServerWatch
 from deployments.warm_worker.run.shutdown import GracefulShutdown
+from deployments.warm_worker.run_metrics import run_metrics
 from deployments.warm_worker.run_states import RunStateWriter
 from deployments.work_pools import WORKER_TYPE
 from tasks.cache.leftovers import remove_abandoned_folders
@@ -96,7 +98,8 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         """Start the child processes and connect to the server."""
         self._graceful_shutdown.install_signal_handlers()
         self._temp_folders.open()
-        for number, environment in enumerate(child_environments(self._worker_settings, self._limit)):
+        environments = child_environments(self._worker_settings, self._limit)
+        for number, environment in enumerate(environments):
             slot = Slot(
                 number,
                 environment,
@@ -106,6 +109,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
                 log=self._logger.info,
                 limits=get_settings().start,
             )
+            slot.device_share = device_share(environment, environments)
             slot.open()
             self.slots.append(slot)
         self._limit = len(self.slots)
@@ -289,8 +293,11 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             return WarmResult(status_code=0, identifier="none")
         if task_status is not None:
             task_status.started(slot.pid)
+        run_metrics().observe_start(self._work_pool_name, flow_run)
+        started_at = time.monotonic()
         with self._temp_folders.run_folder(str(flow_run.id)) as folder:
             state_without_hooks = await attempt.execute(slot, folder)
+        self._record_end(slot, attempt, time.monotonic() - started_at)
         if slot.state != "idle":  # its child was killed and may have left incomplete cache entries
             await asyncio.to_thread(remove_abandoned_folders, get_settings().cache_folder)
         if state_without_hooks is not None:
@@ -299,6 +306,13 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
                 str(flow_run.id), state_without_hooks.model_dump(mode="json")
             )
         return WarmResult(status_code=0, identifier=str(slot.pid or slot.number))
+
+    def _record_end(self, slot: Slot, attempt: Attempt, seconds: float) -> None:
+        if attempt.result is not None:
+            totals = slot.totals
+            run_metrics().observe_end(
+                self._work_pool_name, totals.flow, attempt.result, seconds, totals.usage
+            )
 
     async def _choose_slot(self, run: "FlowRun", attempt: Attempt) -> Slot | None:
         """Wait up to `placement_wait_s` for the best slot, else take a free one; None if it was stopped."""

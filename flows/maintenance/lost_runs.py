@@ -24,6 +24,7 @@ from prefect.states import Cancelled, Crashed
 from flows.maintenance.context import SweepAction, SweepContext, is_unchanged
 from flows.prefect_state.attempts import count_attempts
 from flows.registry import FLOWS
+from tasks.run.counters import LOST_RUNS, count
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -93,6 +94,7 @@ def end_lost_runs(context: SweepContext) -> Iterator[SweepAction]:
                 continue
             if not context.dry_run:
                 context.client.set_flow_run_state(run.id, end_state, force=True)
+                count(LOST_RUNS, "maintenance")
             yield SweepAction(NO_HEARTBEAT, str(run.id))
 
 

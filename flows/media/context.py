@@ -23,6 +23,7 @@ from tasks.artifact_pages.warnings import show_warnings
 from tasks.cache.artefacts import artefact_cache
 from tasks.catalog.outputs import PublishedFile
 from tasks.refs import Artefact, ObjectRef, SourceFile
+from tasks.run.counters import CACHE_LOOKUPS, count
 from tasks.run.reports import Report, finish_report, open_report
 from tasks.run.tenancy import on_behalf_of
 from tasks.steps.fetch import FetchedInput
@@ -32,6 +33,8 @@ T = TypeVar("T")
 
 _MAX_ATTEMPTS: Final = 3
 """Maximum number of attempts if models are replaced while the work runs."""
+_UNCACHED_STEPS: Final = frozenset({"fetch", "verify"})
+"""Steps whose tasks run every time."""
 _log = logging.getLogger(__name__)
 
 
@@ -49,15 +52,19 @@ class JobContext:
 
     def wait_for(self, step: str, future: PrefectFuture[T]) -> T:
         """Wait for a task and return its result; record a cache hit. Raises the task's errors."""
-        value, was_cached = self.wait_with_cache_flag(future)
+        value, was_cached = self.wait_with_cache_flag(step, future)
         if was_cached and step not in self.cached:
             self.cached.append(step)
         return value
 
-    def wait_with_cache_flag(self, future: PrefectFuture[T]) -> tuple[T, bool]:
+    @staticmethod
+    def wait_with_cache_flag(step: str, future: PrefectFuture[T]) -> tuple[T, bool]:
         """Wait for a task; return its result and whether it came from the cache. Raises the task's errors."""
         value: Any = future.result()
-        return value, future.state.name == "Cached"
+        was_cached = future.state.name == "Cached"
+        if step not in _UNCACHED_STEPS:
+            count(CACHE_LOOKUPS, step, "hit" if was_cached else "miss")
+        return value, was_cached
 
     def wait_for_input(self, future: PrefectFuture[FetchedInput]) -> FetchedInput:
         """Wait for an input file and record it for the provenance manifest."""
@@ -78,6 +85,7 @@ class JobContext:
     def record_output(self, output: PublishedFile) -> ObjectRef:
         """Record an output file and return its location."""
         self.facts.outputs.append(output)
+        self.report.meter.add_stored_bytes(output.ref.size)
         return output.ref
 
     def publish(
@@ -114,6 +122,10 @@ class JobContext:
     def record_choice(self, **facts: Any) -> None:
         """Record values chosen for what the request left open."""
         self.facts.choices |= facts
+
+    def record_engine(self, name: str) -> None:
+        """Record the rendering engine or voice that the run uses, for its metrics and its costs."""
+        self.report.meter.engine = name
 
     def timings(self) -> dict[str, float]:
         """Return the seconds per phase so far."""

@@ -89,6 +89,7 @@ def _synthesize(
     spec = pin_voice(voice_spec)
     context.record_models(*spec.weights)
     context.record_choice(voice=spec.model_dump())
+    context.record_engine(spec.engine)
     pieces = [piece for part in parts for piece in split_sentences(part, spec.max_text_chars)]
     if not pieces:
         raise InputError("The text to speak contains no words.")
@@ -130,7 +131,7 @@ def _synthesize_sentences(
 
     def collect_next() -> None:
         nonlocal synthesized_count
-        one, was_cached = context.wait_with_cache_flag(pending.popleft())
+        one, was_cached = context.wait_with_cache_flag("speak", pending.popleft())
         synthesized_count += not was_cached
         results.append(one)
         context.report.advance("speak", len(results), len(texts))

@@ -119,6 +119,7 @@ def _render_request(request: RenderRequest, context: JobContext) -> VideoResult:
     picture, audio = _fetch_inputs(request, context)
     context.record_models(*request.engine.weights)
     context.record_choice(engine=describe_engine(request.engine))
+    context.record_engine(request.engine.name)
     if request.mark is not None:  # else the mark of synthesized speech, if any, is the mark of the video
         context.record_choice(imperceptible_mark=request.mark)
     name = _output_name(request, picture, audio)

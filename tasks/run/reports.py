@@ -13,7 +13,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -34,6 +34,7 @@ from tasks.run.event_names import NOTIFY_PROGRESS_TAG
 from tasks.run.prefect_settings import settings_without_client_retries
 from tasks.run.progress_event import emit_progress
 from tasks.run.retry import retry_while_unavailable
+from tasks.run.usage import UsageMeter, run_meter
 from tasks.settings import get_settings
 
 Phase = Literal[
@@ -81,7 +82,8 @@ class Report:
     """Progress, timings and render statistics of one flow run in this process."""
 
     artifact: UUID | None = None
-    seconds: dict[str, float] = field(default_factory=dict[str, float])
+    meter: UsageMeter = field(default_factory=run_meter)
+    """Time of the phases, and the CPU and GPU time that they use."""
     percent: float = 0.0
     rendering: RenderStats | None = None
     preview: PreviewState = field(default_factory=PreviewState)
@@ -98,10 +100,10 @@ class Report:
     """Phase, completed items and total that the artifact shows."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add_time(self, phase: Phase, seconds: float) -> None:
-        """Add running time in seconds to a phase."""
-        with self._lock:
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Running time in seconds by phase."""
+        return self.meter.read().seconds
 
     def add_render_stats(self, counts: RenderStats) -> None:
         """Add the statistics of a rendered chunk: batch size, out-of-memory retries, fp32 retries."""
@@ -206,13 +208,11 @@ def phase(name: Phase, total: int = 1, *, concurrent: bool = False) -> Generator
         total:      number of items in the phase, for progress.
         concurrent: the phase runs concurrently with an earlier phase, whose progress is shown.
     """
-    report, start = current_report(), time.monotonic()
+    report = current_report()
     if not concurrent:
         report.advance(name, 0, total)
-    try:
+    with report.meter.phase(name):
         yield report
-    finally:
-        report.add_time(name, time.monotonic() - start)
 
 
 @contextmanager

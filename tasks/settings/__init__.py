@@ -26,6 +26,7 @@ from tasks.settings.field_types import (
 )
 from tasks.settings.legacy_names import LegacyNamesSource
 from tasks.settings.mark import MarkSettings
+from tasks.settings.metrics import MetricsSettings
 from tasks.settings.provenance import ProvenanceSettings
 from tasks.settings.redis import RedisSettings
 from tasks.settings.render import RenderSettings
@@ -292,6 +293,7 @@ class Settings(BaseSettings):
     mark: MarkSettings = MarkSettings()
     provenance: ProvenanceSettings = ProvenanceSettings()
     retention: RetentionSettings = RetentionSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @property
     def store_url(self) -> str:

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from uuid import uuid4
 
 from tasks.errors import BucketNotAllowed, ObjectMissing, OutputExists, StorageError
+from tasks.run.counters import STORE_ERRORS, count
 from tasks.storage.object_store import (
     BLOCK_BYTES,
     ObjectInfo,
@@ -280,6 +281,7 @@ class FolderStore:
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise ObjectMissing(f"there is no file {key} in the store", key=key) from error
         except PermissionError as error:
+            count(STORE_ERRORS, "folder", BucketNotAllowed.code)
             raise BucketNotAllowed(f"this service may not read {key}; check its permissions") from error
 
 

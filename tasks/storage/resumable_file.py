@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from musetalk_core.errors import DiskFull, MediaTooLarge
+from tasks.run.counters import STORE_ERRORS, count
 
 _DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 _BLOCK_BYTES = 1 << 20
@@ -21,6 +22,7 @@ def translate_disk_errors() -> Generator[None]:
     except OSError as error:
         if error.errno not in _DISK_FULL_ERRNOS:
             raise
+        count(STORE_ERRORS, "folder", DiskFull.code)
         raise DiskFull(
             "The worker's disk is full or a size limit of the system was reached. Free some space and retry."
         ) from error

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from tasks.errors import BucketNotAllowed, ObjectMissing, OutputExists, StorageError, UploadFailed
+from tasks.run.counters import STORE_ERRORS, count
 
 AccessMode = Literal["read", "write"]
 _MISSING_CODES = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
@@ -19,7 +20,7 @@ _EXISTS_CODES = {"412", "PreconditionFailed", "ConditionalRequestConflict", "409
 
 def translate_error(error: Exception, bucket: str, key: str, mode: AccessMode) -> StorageError:
     """
-    Translate the error of a failed request.
+    Translate the error of a failed request, and count it unless an object is missing or exists.
 
     Args:
         error:  the exception of botocore or boto3.
@@ -30,6 +31,23 @@ def translate_error(error: Exception, bucket: str, key: str, mode: AccessMode) -
     Returns:
         The error to raise.
     """
+    translated = _translate(error, bucket, key, mode)
+    if not isinstance(translated, ObjectMissing | OutputExists):
+        count(STORE_ERRORS, "s3", translated.code)
+    return translated
+
+
+def no_response_error(error: Exception, bucket: str, uri: str) -> StorageError:
+    """Return, and count, the error for a request without a response: no connection, or no credentials."""
+    count(STORE_ERRORS, "s3", StorageError.code)
+    return StorageError(
+        f"The storage of {uri} does not respond, or there are no credentials for it"
+        f" ({type(error).__name__}). Check the MUSETALK_S3__ settings.",
+        bucket=bucket,
+    )
+
+
+def _translate(error: Exception, bucket: str, key: str, mode: AccessMode) -> StorageError:
     code, uri = error_code(error), f"s3://{bucket}/{key}"
     details = {"bucket": bucket, "key": key, "answer": code}
     if code == "NoSuchBucket" and mode == "write":

@@ -31,6 +31,7 @@ from tasks.storage.s3_errors import (
     AccessMode,
     error_code,
     modified_at,
+    no_response_error,
     total_size,
     translate_error,
     version_argument,
@@ -386,11 +387,7 @@ class S3Store:
         except (ClientError, Boto3Error) as error:
             raise translate_error(error, self.bucket, self.prefix + key, mode) from error
         except (BotoCoreError, HTTPClientError, ConnectionError, TimeoutError) as error:
-            raise StorageError(
-                f"The storage of {self.uri(key)} does not respond, or there are no credentials for it"
-                f" ({type(error).__name__}). Check the MUSETALK_S3__ settings.",
-                bucket=self.bucket,
-            ) from error
+            raise no_response_error(error, self.bucket, self.uri(key)) from error
 
 
 class _ObjectChanged(Exception):

@@ -23,13 +23,14 @@ from api.auth.api_keys import require_keys_when_public
 from api.auth.key_file import ApiKey, generate_key, hash_key, read_keys, write_keys
 from api.dependencies import (
     get_bucket_watches,
+    get_delivery_store,
     get_job_store,
     get_job_suspender,
     get_thumbnail_store,
     get_worker_store,
 )
 from api.errors import Problem
-from api.http.metrics import PoolQueue
+from api.http.metrics import PoolQueue, WebhookBacklog
 from api.jobs.eta import DurationStats, Eta
 from api.jobs.model import (
     DEFAULT_SUBMIT_OPTIONS,
@@ -69,6 +70,7 @@ class FakeRuns:
         self.on_create: Callable[[Run], Run] = lambda run: run
         self.took: DurationStats | None = None
         self.fault: str | None = None
+        self.backlog = WebhookBacklog(0, 0, 0.0)
 
     async def create(
         self, job_type: JobType, job: JobParameters, options: SubmitOptions = DEFAULT_SUBMIT_OPTIONS
@@ -198,6 +200,16 @@ class FakeHolding:
         return uuid4()
 
 
+class Webhooks:
+    """No deliveries, and the backlog that a test sets."""
+
+    def __init__(self, runs: FakeRuns) -> None:
+        self.runs = runs
+
+    async def backlog(self) -> WebhookBacklog:
+        return self.runs.backlog
+
+
 @pytest.fixture
 def runs() -> FakeRuns:
     return FakeRuns()
@@ -255,6 +267,7 @@ def stores(runs: FakeRuns, holding: FakeHolding) -> dict[Callable[..., Any], Cal
         get_bucket_watches: lambda: holding,
         get_worker_store: lambda: FakeWorkers(),
         get_thumbnail_store: lambda: NoThumbnails(),
+        get_delivery_store: lambda: Webhooks(runs),
     }
 
 
@@ -310,6 +323,7 @@ def app_of_server(new_app: Callable[[], FastAPI], runs: FakeRuns) -> FastAPI:
     """The app that `server` serves."""
     api = new_app()
     api.dependency_overrides[get_job_store] = lambda: runs
+    api.dependency_overrides[get_delivery_store] = lambda: Webhooks(runs)
     return api
 
 

@@ -348,6 +348,8 @@ def test_ten_that_wait_know_their_places_and_when_they_will_be_done(on_prefect, 
     queue = queues[SPEECH.pool]
     assert queue.waiting == {"high": 1, "normal": 9, "low": 0} and queue.running == 0
     assert 0 < queue.oldest_waiting_s < 600
+    assert queue.waiting_jobs["high", "none"] == 1 and queue.waiting_jobs["normal", "none"] == 9
+    assert len(queue.waiting_jobs) == 6  # three priorities, with and without a tenant
     assert [run.position for run in read] == list(range(1, 11))
     times = [run.eta.p50 for run in read]
     assert times == sorted(times) and times[0] < times[-1]

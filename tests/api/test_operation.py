@@ -7,6 +7,7 @@ from importlib.metadata import version
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from api.http.metrics import WebhookBacklog
 from api.logging import JsonFormatter, TextFormatter
 
 LIP_SYNC = {"video": "s3://media/anna.mp4", "audio": "https://example.org/hello.wav"}
@@ -49,13 +50,17 @@ def test_queues_are_gauges_and_are_left_out_while_prefect_is_away(client, runs):
     assert found["musetalk_queue_unfinished_runs", gpu] == 4
     assert found["musetalk_queue_oldest_waiting_seconds", gpu] == 7.5
 
+    runs.backlog = WebhookBacklog(4, 2, 31.0)
+    found = samples(client)
+    assert found["musetalk_webhooks_waiting", ("state", "due")] == 4
+    assert found["musetalk_webhooks_waiting", ("state", "later")] == 2
+    assert found["musetalk_webhooks_oldest_seconds", ("state", "due")] == 31
+
     runs.fault = "away"
     found = samples(client)
-    assert not [name for name, *_ in found if name.startswith("musetalk_queue_")]
-    assert (
-        found["musetalk_http_requests_total", ("method", "GET"), ("route", "/metrics"), ("status", "200")]
-        == 1
-    )
+    assert not [name for name, *_ in found if name.startswith(("musetalk_queue_", "musetalk_webhooks_"))]
+    metrics = ("musetalk_http_requests_total", ("method", "GET"), ("route", "/metrics"), ("status", "200"))
+    assert found[metrics] == 2
 
 
 def test_what_is_ready_is_a_gauge(client, runs):

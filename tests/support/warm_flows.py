@@ -195,3 +195,18 @@ def lip_sync_in_time(job: dict, control: dict | None = None):
     video = {"uri": f"s3://{output['bucket']}/{output['prefix']}/{name}", "version": "e:1", "size": 7}
     result = {"video": video, "name": name, "duration_s": 1.0, "warnings": []}
     Artifact(type="json", key="result", data=result).create()
+
+
+@flow
+def spends(cpu_s: float, control: dict | None = None):
+    """Use CPU time in a phase, and as much in a program that it starts."""
+    from flows.media.context import job_context
+    from flows.schemas.base import JobParameters
+    from tasks.run.reports import phase
+
+    code = f"import time\nwhile time.process_time() < {cpu_s}: pass"
+    with job_context(JobParameters()), phase("render"):
+        subprocess.run([sys.executable, "-S", "-c", code], check=True)
+        end = time.thread_time() + cpu_s
+        while time.thread_time() < end:
+            pass

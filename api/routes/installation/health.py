@@ -1,6 +1,6 @@
 """Routes for liveness, startup, readiness, version and Prometheus metrics."""
 
-from asyncio import to_thread, wait_for
+from asyncio import gather, to_thread, wait_for
 from contextlib import suppress
 from importlib.metadata import version
 
@@ -9,9 +9,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
 from api.auth.api_keys import PUBLIC
-from api.dependencies import AllJobsDep
+from api.dependencies import AllJobsDep, DeliveriesDep
 from api.errors import Problem
-from api.http.metrics import Metrics, PoolQueue
+from api.http.metrics import Metrics, PoolQueue, WebhookBacklog
 from tasks.settings import get_settings
 from tasks.storage.store_check import find_store_problem
 
@@ -51,13 +51,15 @@ async def read_version() -> dict[str, str]:
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-async def read_metrics(request: Request, jobs: AllJobsDep) -> Response:
+async def read_metrics(request: Request, jobs: AllJobsDep, deliveries: DeliveriesDep) -> Response:
     """Return the metrics in Prometheus' text format; those of the queues only if Prefect responds in time."""
     metrics: Metrics = request.app.state.metrics
     queues: tuple[PoolQueue, ...] = ()
+    backlog: WebhookBacklog | None = None
     with suppress(Problem, TimeoutError):
-        queues = await wait_for(jobs.queues(), _QUEUES_LIMIT_S)
+        queues, backlog = await wait_for(gather(jobs.queues(), deliveries.backlog()), _QUEUES_LIMIT_S)
     metrics.set_queues(queues)
+    metrics.set_webhooks(backlog)
     return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,6 +54,12 @@ def child_environments(settings: "WorkerSettings", limit: int | None) -> list[di
         }
         for gpu in gpus[: limit or len(gpus)]
     ]
+
+
+def device_share(environment: Mapping[str, str], environments: Sequence[Mapping[str, str]]) -> float:
+    """Return the share of its GPU that a child has among all children of a worker; 0 without a GPU."""
+    gpu = environment["CUDA_VISIBLE_DEVICES"]
+    return 1 / sum(other["CUDA_VISIBLE_DEVICES"] == gpu for other in environments) if gpu else 0.0
 
 
 def _cpu_environment(base: Mapping[str, str], child_count: int) -> dict[str, str]:

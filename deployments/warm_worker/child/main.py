@@ -169,9 +169,11 @@ def execute_run(connection: WorkerConnection, request: RunRequest) -> RunFinishe
     """
     from deployments.warm_worker.prefect_internals import set_sigterm_intent
     from tasks.run.cancellation import reset_cancellation
+    from tasks.run.usage import start_run_meter, stop_run_meter
 
     reset_cancellation()
     set_sigterm_intent(None)
+    start_run_meter(request.run_id, request.device_share)
     code, state, retire_reason, start_error = 0, None, None, None
     with _run_environment(request):
         connection.is_busy = True
@@ -191,14 +193,10 @@ def execute_run(connection: WorkerConnection, request: RunRequest) -> RunFinishe
     _install_sigterm_handler(connection)
     if state != "COMPLETED":
         gc.collect()  # state, exception and traceback form a reference cycle that may hold arrays
-    return RunFinished(
-        request.run_id,
-        code,
-        state,
-        retire_reason or resources.gpu_failure(),
-        resources.collect_heartbeat(),
-        start_error,
-    )
+    retire_reason = retire_reason or resources.gpu_failure()
+    heartbeat = resources.collect_heartbeat()
+    stop_run_meter()
+    return RunFinished(request.run_id, code, state, retire_reason, heartbeat, start_error)
 
 
 def _run_engine(run_id: UUID, connection: WorkerConnection) -> str | None:
@@ -247,7 +245,7 @@ def _run_flow(run: "FlowRun", connection: WorkerConnection) -> object:
             raise
         raise RunStartError(f"The flow could not be loaded: {error_text(error)}") from error
     name_run(run, flow.name)
-    connection.send(FlowLoaded(bool(flow.on_crashed_hooks or flow.on_cancellation_hooks)))
+    connection.send(FlowLoaded(bool(flow.on_crashed_hooks or flow.on_cancellation_hooks), flow.name))
     try:
         started = run_flow(flow, flow_run=run, error_logger=log, return_type="state")  # pyright: ignore[reportArgumentType]  as the engine itself calls it
         return complete_flow_result(flow, started)

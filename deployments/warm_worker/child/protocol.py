@@ -18,6 +18,8 @@ class RunRequest:
     env: dict[str, str]
     scratch: str
     """Folder for temporary files; the worker deletes it after the run."""
+    device_share: float = 0.0
+    """Share of a GPU that the process has; 0 without a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class FlowLoaded:
 
     hooks: bool
     """Whether the flow has crash or cancellation hooks."""
+    flow: str = ""
+    """Name of the flow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,10 @@ class Heartbeat:
     models: tuple[str, ...] = ()
     loads: dict[str, int] = field(default_factory=dict[str, int])
     """Number of loads per model since the child started."""
+    counts: dict[str, float] = field(default_factory=dict[str, float])
+    """Counters of the child since it started, see `tasks.run.counters`."""
+    usage: dict[str, Any] | None = None
+    """What the current run has used so far, see `tasks.run.usage`; None between two runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,4 +140,6 @@ def _parse_heartbeat(fields: dict[str, Any]) -> Heartbeat:
         device=fields["device"],
         models=tuple(fields["models"]),
         loads=fields["loads"],
+        counts=fields["counts"],
+        usage=fields["usage"],
     )

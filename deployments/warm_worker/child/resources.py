@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from deployments.warm_worker.child.protocol import Heartbeat
+from tasks.run.counters import counts
+from tasks.run.usage import running_usage
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -26,6 +28,8 @@ def collect_heartbeat() -> Heartbeat:
         device=_device_bytes(),
         models=tuple(sorted(_loaded_model_names())),
         loads=load_counts,
+        counts=counts(),
+        usage=running_usage(),
     )
 
 

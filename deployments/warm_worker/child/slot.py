@@ -9,7 +9,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from deployments.processes.launch import with_start_log
@@ -28,6 +28,7 @@ from deployments.warm_worker.child.protocol import (
     decode,
     encode,
 )
+from deployments.warm_worker.child.totals import ChildTotals
 from tasks.settings import StartSettings, WorkerSettings
 
 ChildState = Literal["starting", "idle", "busy", "ending", "gone"]
@@ -88,14 +89,14 @@ class Slot:
         self.run_id: str | None = None
         self.has_hooks = False
         """Whether the current flow, or the last one, has crash or cancellation hooks."""
-        self.heartbeat = Heartbeat(rss=0)
+        self.device_share = 0.0
+        """Share of its GPU that the child has, for the run's usage; 0 without a GPU."""
+        self.totals = ChildTotals()
         self.child_runs = 0
         """Number of runs of the present child."""
         self.total_runs = 0
         """Number of runs of all children of this slot."""
         self.restarts = 0
-        self.load_counts: dict[str, int] = {}
-        """Number of loads per model, of all children of this slot."""
         self.warm_keys: OrderedDict[str, None] = OrderedDict()
         """Affinity keys of recent runs: models and avatars that are loaded in the child; oldest first."""
         self._environment, self._preload, self._rules = dict(environment), preload, rules
@@ -225,22 +226,15 @@ class Slot:
             case ChildReady() as told if not ready.done():
                 ready.set_result(told)
             case FlowLoaded() as loaded:
-                self.has_hooks = loaded.hooks
+                self.has_hooks, self.totals.flow = loaded.hooks, loaded.flow
             case Heartbeat() as beat:
-                self._record_heartbeat(beat)
+                self.totals.record(beat)
             case RunFinished() as done:
-                self._record_heartbeat(done.beat)
+                self.totals.record(done.beat)
                 if self._run_finished and not self._run_finished.done():
                     self._run_finished.set_result(done)
             case _:
                 return
-
-    def _record_heartbeat(self, heartbeat: Heartbeat) -> None:
-        for model, count in heartbeat.loads.items():
-            new_loads = count - self.heartbeat.loads.get(model, 0)
-            if new_loads > 0:
-                self.load_counts[model] = self.load_counts.get(model, 0) + new_loads
-        self.heartbeat = heartbeat
 
     def _mark_free(self) -> None:
         self.state, self.run_id = "idle", None
@@ -263,6 +257,7 @@ class Slot:
         if not self.is_free:
             raise RuntimeError(f"child {self.number} is {self.state}")
         self.state, self.run_id, self.has_hooks = "busy", request.run_id, False
+        self.totals.start_run(request.run_id)
         self._has_received_run = True
         self._run_finished = asyncio.get_running_loop().create_future()
         self._last_message_at = time.monotonic()
@@ -320,9 +315,9 @@ class Slot:
             if silent_s > rules.hang_s:
                 self.replace_child(f"it sent no heartbeat for {silent_s:.0f} s")
                 return
-            if rules.memory_bytes and self.heartbeat.rss > rules.memory_bytes:
+            if rules.memory_bytes and self.totals.heartbeat.rss > rules.memory_bytes:
                 self.replace_child(
-                    f"it used {self.heartbeat.rss >> 20} MiB,"
+                    f"it used {self.totals.heartbeat.rss >> 20} MiB,"
                     f" over the limit of {rules.memory_bytes >> 20} MiB"
                 )
                 return
@@ -376,7 +371,7 @@ class Slot:
         if self._writer:
             self._writer.close()
         self.state, self._writer, self._process = "gone", None, None
-        self.heartbeat = replace(self.heartbeat, rss=0, device=0, models=(), loads={})
+        self.totals.end_child()
         if self._exited and not self._exited.done():
             self._exited.set_result(RunOutcome(None, code, self._kill_reason))
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from prefect.client.schemas.objects import StateType
 
@@ -14,6 +14,7 @@ from deployments.warm_worker.queue.placement import affinity_keys
 from deployments.warm_worker.run.time_limits import TimeLimit, first_time_limit, is_expired
 from deployments.warm_worker.run_states import RunStateWriter
 from flows.schemas.control import EXPIRED_MESSAGE, REASON_ABORTED, REASON_COMPLETE_IN, REASON_MAX_TIME
+from tasks.run.counters import LOST_RUNS, count
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
@@ -32,6 +33,17 @@ _SIGNAL_NAMES: Final = {
     -9: "SIGKILL",
     -11: "SIGSEGV",
     -15: "SIGTERM",
+}
+AttemptResult = Literal["succeeded", "failed", "canceled", "returned", "lost"]
+"""Result of an attempt. returned: the run is queued again, because it waits or its worker shuts down."""
+_RESULT_BY_STATE: Final[dict[str, AttemptResult]] = {
+    "COMPLETED": "succeeded",
+    "FAILED": "failed",
+    "CRASHED": "failed",
+    "CANCELLED": "canceled",
+    "CANCELLING": "canceled",
+    "SCHEDULED": "returned",
+    "PAUSED": "returned",
 }
 _ENDED_AS_LABELS: Final = {"time": REASON_MAX_TIME, "deadline": REASON_COMPLETE_IN}
 
@@ -58,6 +70,8 @@ class Attempt:
             log:           logger of the run.
         """
         self.is_placed = False
+        self.result: AttemptResult | None = None
+        """How the attempt ended; None before its end, and if it was not executed."""
         self._run, self._configuration, self._state_writer = run, configuration, state_writer
         self._max_starts, self._log = max_starts, log
         self._stop_reason: StopReason | None = None
@@ -95,12 +109,13 @@ class Attempt:
             return None
         self._limit = first_time_limit(self._run, self._configuration.max_time)
         environment = {name: value for name, value in self._configuration.env.items() if value is not None}
-        request = RunRequest(str(self._run.id), environment, str(scratch))
+        request = RunRequest(str(self._run.id), environment, str(scratch), slot.device_share)
         stop_watcher = asyncio.create_task(self._stop_when_due(slot))
         try:
             outcome = await slot.execute(request, affinity_keys(self._run))
         finally:
             stop_watcher.cancel()
+        self.result = _result_of(outcome, self._stop_reason)
         has_hooks = slot.has_hooks
         state = await self._ensure_final_state(outcome)
         return state if has_hooks else None
@@ -173,6 +188,7 @@ class Attempt:
             self._log.error("The run could not be started: %s", outcome.start_error)
             await self._state_writer.set_failed(run.id, outcome.start_error)
             return None
+        count(LOST_RUNS, "worker")
         exit_description = _describe_exit(outcome)
         self._log.error("The run's process ended early: %s.", exit_description)
         if run.state_type != StateType.CANCELLING and await self._has_crashed_too_often(outcome):
@@ -188,6 +204,16 @@ class Attempt:
         if outcome.kill_reason is None and outcome.exit_code not in _CRASH_EXIT_CODES:
             return False  # killed from outside, or disconnected from the server: not counted as a crash
         return await self._state_writer.count_crash(self._run.id) > self._configuration.crash_retries
+
+
+def _result_of(outcome: RunOutcome, stop_reason: StopReason | None) -> AttemptResult:
+    match stop_reason:
+        case "hand_back":
+            return "succeeded" if outcome.state == "COMPLETED" else "returned"
+        case "cancel" | "time" | "deadline":
+            return "canceled"
+        case _:
+            return _RESULT_BY_STATE.get(outcome.state or "", "lost")
 
 
 def _describe_exit(outcome: RunOutcome) -> str:

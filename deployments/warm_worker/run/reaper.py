@@ -31,6 +31,7 @@ from deployments.warm_worker.queue.claim import this_worker
 from deployments.warm_worker.queue.tenant_limits import release_lost_lease
 from deployments.warm_worker.run_states import RunStateWriter
 from flows.prefect_state.queries import due_since, read_by_key_async
+from tasks.run.counters import LOST_RUNS, count
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -150,4 +151,5 @@ class Reaper:
             state = await self._state_writer.requeue_or_crash(run, "its worker ended", self._max_starts)
         if state is not None:
             await release_lost_lease(self._client, run)
+            count(LOST_RUNS, "reaper")
             self._log(f"run {run.id} had lost its worker: {state.name}. {state.message}")
