@@ -236,6 +236,19 @@ class MusetalkClient:
         """
         return self._request_json("GET", f"/v1/jobs/{job_id}/lineage", params={"depth": depth})
 
+    def usage(self, **query: Any) -> dict[str, Any]:
+        """
+        Return what jobs have used, with the rows of all pages.
+
+        Args:
+            query: from, to, group_by, tenant and batch, as in `GET /v1/usage`.
+        """
+        found = self._request_json("GET", "/v1/usage", params=query | {"limit": 1000})
+        while cursor := found["next_cursor"]:
+            page = self._request_json("GET", "/v1/usage", params=query | {"limit": 1000, "cursor": cursor})
+            found = page | {"rows": found["rows"] + page["rows"]}
+        return found
+
     def retry(self, job_id: str) -> dict[str, Any]:
         """Retry a failed or canceled job and return the new job."""
         return self._request_json("POST", f"/v1/jobs/{job_id}/retry")

@@ -35,7 +35,7 @@ from api.routes import (
     verify,
     webhook_deliveries,
 )
-from api.routes.installation import health, key, models, workers
+from api.routes.installation import health, key, models, usage, workers
 from api.routes.installation.model_pulls import ModelPulls
 from api.routes.resumable_uploads import direct as direct_uploads
 from api.routes.resumable_uploads import routes as uploads
@@ -114,6 +114,7 @@ def app_with_routes() -> FastAPI:
         bucket_events,
         models,
         workers,
+        usage,
         key,
         health,
     ):

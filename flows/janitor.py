@@ -23,6 +23,7 @@ from flows.maintenance.results import delete_expired_results
 from flows.maintenance.resumable_uploads import delete_expired_uploads
 from flows.maintenance.tenant_slots import free_unused_slots
 from flows.maintenance.unfinished_uploads import abort_abandoned_uploads
+from flows.maintenance.usage import tidy_usage
 from flows.prefect_state.flow_options import FLOW_OPTIONS
 from flows.schemas.control import DEFAULT_CONTROL, EXPIRED_MESSAGE, Control
 from flows.schemas.maintenance import DEFAULT_JANITOR_JOB, JanitorJob, JanitorResult, SweepSummary
@@ -43,6 +44,7 @@ SWEEPS: Final[Mapping[str, SweepFunction]] = {
     "assets": delete_assets,
     "results": delete_expired_results,
     "avatars": delete_stale_notes,
+    "usage": tidy_usage,
     "logs": delete_old_logs,
     "runs": delete_old_runs,
 }

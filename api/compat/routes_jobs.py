@@ -21,7 +21,7 @@ from flows.prefect_state.status import TEXT_JOBS, ClientMark
 router = APIRouter(tags=["compatibility routes"])
 
 _INTERNAL_RESULT_FIELDS = frozenset(
-    {"video", "audio", "picture", "name", "files", "cached", "timings_s", "provenance"}
+    {"video", "audio", "picture", "name", "files", "cached", "timings_s", "usage", "provenance"}
 )
 _SIDECAR_ENDING = ".c2pa"
 """End of the names of C2PA manifests, which the older services did not have."""

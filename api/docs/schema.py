@@ -24,6 +24,7 @@ TAGS: Final = [
     {"name": "job types", "description": "JSON Schemas of job parameters and results."},
     {"name": "models", "description": "Models and rendering engines of the installation."},
     {"name": "workers", "description": "Workers, their processes and what they do."},
+    {"name": "usage", "description": "What jobs have used, and what that costs."},
     {"name": "API keys", "description": "The API key of the request."},
     {"name": "health", "description": "Liveness, readiness, version and metrics."},
     {"name": "compatibility routes", "description": "Routes for clients of two older services."},

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from deployments.cli import batches, jobs, keys, provenance, services, setup, verify, weights
+from deployments.cli import batches, jobs, keys, provenance, services, setup, usage, verify, weights
 from deployments.cli.errors import program
 
 EXIT_STATUSES: Final = {
@@ -40,7 +40,8 @@ for _command in (jobs.watch, jobs.result, jobs.jobs, jobs.logs, jobs.lineage, jo
     app.command()(_command)
 for _command in (batches.batch, batches.pipeline):
     app.command()(_command)
-app.command()(verify.verify)
+for _command in (verify.verify, usage.usage):
+    app.command()(_command)
 for _command in (services.api, services.server, services.worker, services.deploy):
     app.command()(_command)
 

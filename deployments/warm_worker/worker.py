@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -37,6 +37,7 @@ from deployments.warm_worker.run.server_watch import ServerWatch
 from deployments.warm_worker.run.shutdown import GracefulShutdown
 from deployments.warm_worker.run_metrics import run_metrics
 from deployments.warm_worker.run_states import RunStateWriter
+from deployments.warm_worker.usage_book import RunningAttempt, UsageBook
 from deployments.work_pools import WORKER_TYPE
 from tasks.cache.leftovers import remove_abandoned_folders
 from tasks.run.prefect_settings import settings_without_client_retries
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 RUN_HEARTBEAT_S = 15.0
+_LAST_WRITE_S = 10.0
+"""Time that an ending worker waits for the store to take what its runs have used."""
 CHILDREN_EVENT = "musetalk.worker.children"
 """Event emitted with every heartbeat of a worker: state, memory and models of its children."""
 
@@ -85,6 +88,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         self._poller = RunPoller(
             self.slots, self._claimed_runs, is_draining=lambda: self._graceful_shutdown.has_begun
         )
+        self._usage = UsageBook(self._list_running, self._logger.warning)
         self._tenant_limits: TenantLimits | None = None
         self._is_watching = False
 
@@ -116,6 +120,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         metrics.register_worker(self)
         await super().setup()
         self._task_group().start_soon(self._graceful_shutdown.run)
+        self._task_group().start_soon(self._usage.write_forever)
 
     async def teardown(self, *exc_info: Any) -> None:
         """Stop the child processes and disconnect; another worker's reaper requeues unfinished runs."""
@@ -124,6 +129,9 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             await super().teardown(*exc_info)
         finally:
             with anyio.CancelScope(shield=True):
+                self._usage.end_running()
+                with anyio.move_on_after(_LAST_WRITE_S):
+                    await asyncio.to_thread(self._usage.write)
                 await asyncio.gather(*(slot.close() for slot in self.slots))
             self._temp_folders.close()
             metrics.unregister_worker(self)
@@ -294,10 +302,9 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         if task_status is not None:
             task_status.started(slot.pid)
         run_metrics().observe_start(self._work_pool_name, flow_run)
-        started_at = time.monotonic()
         with self._temp_folders.run_folder(str(flow_run.id)) as folder:
             state_without_hooks = await attempt.execute(slot, folder)
-        self._record_end(slot, attempt, time.monotonic() - started_at)
+        self._record_end(flow_run, slot, attempt, slot.totals.running_s)
         if slot.state != "idle":  # its child was killed and may have left incomplete cache entries
             await asyncio.to_thread(remove_abandoned_folders, get_settings().cache_folder)
         if state_without_hooks is not None:
@@ -307,12 +314,17 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             )
         return WarmResult(status_code=0, identifier=str(slot.pid or slot.number))
 
-    def _record_end(self, slot: Slot, attempt: Attempt, seconds: float) -> None:
+    def _record_end(self, run: "FlowRun", slot: Slot, attempt: Attempt, seconds: float) -> None:
         if attempt.result is not None:
-            totals = slot.totals
-            run_metrics().observe_end(
-                self._work_pool_name, totals.flow, attempt.result, seconds, totals.usage
-            )
+            flow, usage = slot.totals.flow, slot.totals.usage
+            run_metrics().observe_end(self._work_pool_name, flow, attempt.result, seconds, usage)
+            self._usage.add(run, flow, usage, attempt.result, seconds)
+
+    def _list_running(self) -> Iterator[RunningAttempt]:
+        for slot in self.slots:
+            claimed = self._claimed_runs.get(UUID(slot.run_id)) if slot.run_id else None
+            if slot.state == "busy" and claimed is not None:
+                yield claimed.run, slot.totals.flow, slot.totals.usage, slot.totals.running_s
 
     async def _choose_slot(self, run: "FlowRun", attempt: Attempt) -> Slot | None:
         """Wait up to `placement_wait_s` for the best slot, else take a free one; None if it was stopped."""

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from flows.lineage.recorder import ProvenanceFacts, write_manifest
 from flows.media.publication import publish
 from flows.media.statements import OutputKind
-from flows.schemas.base import JobParameters, Output
+from flows.schemas.base import JobParameters, Output, PhaseTimes
 from flows.schemas.control import read_control
 from flows.schemas.provenance import Provenance
 from flows.storage.job_access import check_access
@@ -131,8 +131,18 @@ class JobContext:
         """Return the seconds per phase so far."""
         return {name: round(seconds, 3) for name, seconds in self.report.seconds.items()}
 
+    def usage(self) -> dict[str, PhaseTimes]:
+        """Return the CPU and GPU time per phase so far."""
+        phases = self.report.meter.read().phases
+        return {
+            name: PhaseTimes(cpu_s=round(used.cpu_s, 3), device_s=round(used.device_s, 3))
+            for name, used in phases.items()
+        }
+
     def finish(self, result: BaseModel) -> None:
-        """Publish the result, then write the provenance manifest, then run the finalizers."""
+        """Publish the result with what was used, write the provenance manifest, and run the finalizers."""
+        if "usage" in type(result).model_fields:
+            result = result.model_copy(update={"usage": self.usage()})
         finish_report(self.report, result.model_dump(mode="json"))
         show_warnings(getattr(result, "warnings", []))
         write_manifest(self.facts, self.report, self.cached)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output, Warnings
+from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output, Usage, Warnings
 from flows.schemas.provenance import PROVENANCE_FIELD, Provenance
 from tasks.refs import MediaUri, ObjectRef
 
@@ -159,5 +159,6 @@ class AnalyzeResult(BaseModel):
     name: str = Field(description="File name of that JPEG.")
     cached: list[str] = Field(description="Steps whose results came from the cache.")
     timings_s: dict[str, float] = Field(description="Seconds per phase.")
+    usage: Usage = {}
     provenance: Provenance = PROVENANCE_FIELD
     warnings: Warnings = []

@@ -1,4 +1,4 @@
-"""Base schema of all job requests, the output location, and validation errors in words. Pure pydantic."""
+"""Schemas that requests and results of all jobs share, and validation errors in words. Pure pydantic."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -20,6 +20,24 @@ OutputName = Annotated[
 Warnings = Annotated[
     list[str],
     Field(description="Warnings, each `code: sentence`; [the codes](../reference/warnings.md)."),
+]
+
+
+class PhaseTimes(BaseModel):
+    """CPU and GPU time of a phase."""
+
+    model_config = ConfigDict(frozen=True)
+
+    cpu_s: float = Field(description="CPU time in seconds, with programs that the job started.")
+    device_s: float = Field(description="Seconds for which the job occupied a GPU; 0 without one.")
+
+
+Usage = Annotated[
+    dict[str, PhaseTimes],
+    Field(
+        description="CPU and GPU time per phase, until the result was written; `other` is outside of all"
+        " phases. Earlier attempts of the job are not included; `GET /v1/usage` has them."
+    ),
 ]
 
 

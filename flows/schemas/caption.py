@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from flows.schemas.base import OUTPUT_FIELD, JobParameters, Output, Warnings
+from flows.schemas.base import OUTPUT_FIELD, JobParameters, Output, Usage, Warnings
 from flows.schemas.provenance import PROVENANCE_FIELD, Provenance
 from tasks.refs import MediaUri, ObjectRef
 
@@ -67,5 +67,6 @@ class CaptionResult(BaseModel):
     duration_s: float
     cached: list[str] = Field(description="Steps whose results came from the cache.")
     timings_s: dict[str, float] = Field(description="Seconds per phase.")
+    usage: Usage = {}
     provenance: Provenance = PROVENANCE_FIELD
     warnings: Warnings = []

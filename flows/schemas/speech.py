@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from annotated_types import MaxLen
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output, Warnings
+from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output, Usage, Warnings
 from flows.schemas.label import LABEL_FIELD, MARK_FIELD, MarkChoice, MediaLabel, refuse
 from flows.schemas.provenance import PROVENANCE_FIELD, Provenance
 from tasks.refs import Artefact, MediaUri, ObjectRef
@@ -197,5 +197,6 @@ class SpeechResult(BaseModel):
     speech: Artefact
     cached: list[str]
     timings_s: dict[str, float]
+    usage: Usage = {}
     provenance: Provenance = PROVENANCE_FIELD
     warnings: Warnings = []

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output, Warnings
+from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output, Usage, Warnings
 from flows.schemas.provenance import PROVENANCE_FIELD, Provenance
 from flows.schemas.whisper_languages import LANGUAGES
 from tasks.refs import MediaUri, ObjectRef
@@ -119,5 +119,6 @@ class TranscribeResult(BaseModel):
     files: dict[str, ObjectRef] = Field(description="Text, JSON, SRT, VTT and TSV files by name.")
     cached: list[str] = Field(description="Steps whose results came from the cache.")
     timings_s: dict[str, float] = Field(description="Seconds per phase.")
+    usage: Usage = {}
     provenance: Provenance = PROVENANCE_FIELD
     warnings: Warnings = []

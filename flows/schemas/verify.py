@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.schemas.base import JobParameters, Warnings
+from flows.schemas.base import JobParameters, Usage, Warnings
 from tasks.catalog.mark_finding import MarkFinding
 from tasks.refs import MediaUri
 
@@ -101,4 +101,5 @@ class VerifyResult(BaseModel):
     )
     cached: list[str] = Field(description="Steps whose results came from the cache.")
     timings_s: dict[str, float] = Field(description="Seconds per phase.")
+    usage: Usage = {}
     warnings: Warnings = []

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output, Warnings
+from flows.schemas.base import FALLBACK_FIELD, OUTPUT_FIELD, JobParameters, Output, Usage, Warnings
 from flows.schemas.framing import FRAMING_FIELD, Framing
 from flows.schemas.label import LABEL_FIELD, MARK_FIELD, MarkChoice, MediaLabel
 from flows.schemas.musetalk import MUSETALK_FIELD, VERSION_FIELD, MuseTalkOptions, Version
@@ -307,6 +307,7 @@ class VideoResult(BaseModel):
     rendering: Rendering | None = Field(description="Rendering statistics; null if nothing was rendered.")
     cached: list[str] = Field(description="Steps whose results came from the cache.")
     timings_s: dict[str, float] = Field(description="Seconds per phase.")
+    usage: Usage = {}
     speech: Artefact | None = Field(default=None, description="Synthesized speech, if the job spoke a text.")
     provenance: Provenance = PROVENANCE_FIELD
     quality: QualityCard | None = QUALITY_RESULT_FIELD
@@ -343,4 +344,5 @@ class PrepareAvatarResult(BaseModel):
     faces: FaceCoverage
     cached: list[str]
     timings_s: dict[str, float]
+    usage: Usage = {}
     warnings: Warnings = []

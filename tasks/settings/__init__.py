@@ -32,6 +32,7 @@ from tasks.settings.redis import RedisSettings
 from tasks.settings.render import RenderSettings
 from tasks.settings.retention import RetentionSettings
 from tasks.settings.start import StartSettings
+from tasks.settings.usage import UsageSettings
 
 PREFIX = "MUSETALK_"
 
@@ -294,6 +295,7 @@ class Settings(BaseSettings):
     provenance: ProvenanceSettings = ProvenanceSettings()
     retention: RetentionSettings = RetentionSettings()
     metrics: MetricsSettings = MetricsSettings()
+    usage: UsageSettings = UsageSettings()
 
     @property
     def store_url(self) -> str:

@@ -24,6 +24,9 @@ class RetentionSettings(SettingsGroup, frozen=True):
     assets_days: int = Field(
         default=7, ge=0, le=36500, description="Uploaded files, counted from their upload."
     )
+    usage_days: int = Field(
+        default=400, ge=0, le=36500, description="The ledger of what jobs have used, by day."
+    )
     logs_days: int = Field(
         default=30, ge=0, le=36500, description="Log files of earlier processes in MUSETALK_HOME."
     )

@@ -18,6 +18,7 @@ import jsonschema
 import pytest
 import yaml
 from documentation import PAGES, ROOT, Block, Shell, blocks, blocks_in, commands, name_of, script
+from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -377,8 +378,12 @@ def test_every_problem_code_is_documented():
 def test_every_metric_is_documented():
     from api.http import metrics as of_the_api
     from deployments.warm_worker import metrics as of_workers
+    from deployments.warm_worker.run_metrics import RunMetrics
 
-    families = [*of_the_api.Metrics().registry.collect(), *of_workers._WorkerCollector().collect()]
+    of_runs = CollectorRegistry()
+    RunMetrics(of_runs)
+    registries = (of_the_api.Metrics().registry, of_runs, of_workers._WorkerCollector())
+    families = [family for registry in registries for family in registry.collect()]
     names = {one.name + ("_total" if one.type == "counter" else "") for one in families}
     described = rows(reference("metrics"))
 

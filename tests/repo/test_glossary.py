@@ -77,6 +77,7 @@ PLAIN_WORDS = set(
         "thing",
         "transcript",
         "page",
+        "time",
         "request",
         "of",
         "option",

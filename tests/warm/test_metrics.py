@@ -1,4 +1,4 @@
-"""Metrics of a real API and a real worker: runs that end well, and a child that is killed."""
+"""Metrics and usage of a real API and real workers: runs that end in every way, killed processes."""
 
 import signal
 
@@ -55,5 +55,36 @@ def test_a_scrape_of_api_and_worker_has_every_metric(server, pool, workers, tmp_
     api.kill()
     assert served.value("musetalk_webhooks_waiting", "due") == 0
     assert served.value("musetalk_queue_waiting_jobs", "gpu", "none", "normal") == 0
-    assert served.value("musetalk_ready", "prefect") == 1
+    assert served.value("musetalk_ready", "store") == 1
     assert worker.names | served.names == set(documented_metrics())
+
+
+def test_usage_of_attempts_that_end_in_every_way(server, pool, workers, tmp_path):
+    api = Shim(server, tmp_path, MUSETALK_HOME=str(tmp_path / "home"))
+    first = workers(pool, tmp_path)
+    mine = ["tenant:acme", "part-of:0b7c6f0e-4c1d-4a55-9d0e-6f1d2c3b4a59"]
+    assert pool.wait(pool.submit("spends", cpu_s=0.3, tags=mine)).type.value == "COMPLETED"
+    assert pool.wait(pool.submit("fails")).type.value == "FAILED"
+    stopped = pool.submit("nap", seconds=60)
+    pool.wait_running(stopped)
+    pool.cancel(stopped)
+    pool.wait(stopped)
+    dying = pool.submit("dies", number=signal.SIGKILL, marks=str(tmp_path))
+    assert pool.wait(dying, 120).type.value == "COMPLETED"
+    api.wait_ready()
+
+    def read(**query):
+        answer = HTTP.get(f"{api.url}/v1/usage", params=query)
+        return {tuple(row["group"].values()): row for row in answer.raise_for_status().json()["rows"]}
+
+    ended = {"succeeded": 2, "failed": 1, "canceled": 1, "lost": 1}
+    eventually(lambda: read(group_by="type").get(("other",), {}).get("attempts") == ended, 60)
+    acme = read(group_by="tenant,batch")["acme", mine[1].removeprefix("part-of:")]
+    assert 0.6 <= acme["phases"]["render"]["cpu_s"] <= 1.2 and acme["attempts"] == {"succeeded": 1}
+
+    # a worker that ends hands its run back, and writes what the attempt has used
+    held = pool.submit("nap", seconds=60)
+    pool.wait_running(held)
+    first.stop()
+    assert read(group_by="type")["other",]["attempts"] == ended | {"returned": 1}
+    api.kill()

@@ -74,7 +74,7 @@ class Heartbeat:
     counts: dict[str, float] = field(default_factory=dict[str, float])
     """Counters of the child since it started, see `tasks.run.counters`."""
     usage: dict[str, Any] | None = None
-    """What the current run has used so far, see `tasks.run.usage`; None between two runs."""
+    """Usage of the current run so far, see `tasks.run.usage`; None between two runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
-"""What the successive child processes of a slot have reported: memory, model loads, counters, used time."""
+"""Reports of the successive child processes of a slot: memory, model loads, counters, used time."""
 
+import time
 from dataclasses import replace
 
 from deployments.warm_worker.child.protocol import Heartbeat
@@ -16,14 +17,20 @@ class ChildTotals:
         self.load_counts: dict[str, int] = {}
         """Number of loads per model, of all children."""
         self.usage = RunUsage()
-        """What the current attempt, or the last one, has used so far."""
+        """Usage of the current attempt so far, or of the last one."""
         self.flow = ""
         """Name of the current flow, or the last one; empty until it is loaded."""
-        self._run_id = ""
+        self._run_id, self._started_at = "", time.monotonic()
 
     def start_run(self, run_id: str) -> None:
         """Begin an attempt of a run."""
         self._run_id, self.usage, self.flow = run_id, RunUsage(), ""
+        self._started_at = time.monotonic()
+
+    @property
+    def running_s(self) -> float:
+        """Seconds since the current attempt began, or the last one if none is running."""
+        return time.monotonic() - self._started_at
 
     def record(self, heartbeat: Heartbeat) -> None:
         """Record a heartbeat, and count what has been added since the one before it."""
