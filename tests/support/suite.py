@@ -41,7 +41,7 @@ GROUPS = (
     "tests/api",
     "tests/unit/deployments tests/unit/flows tests/unit/tasks",
     "tests/e2e",
-    "tests/repo tests/benchmarks",
+    "tests/repo tests/benchmarks tests/simulation",
 )
 """The longest come first. Long folders are several groups, by the first letter of a file."""
 IMPORTS = (
