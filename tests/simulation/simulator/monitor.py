@@ -58,6 +58,8 @@ class Monitor:
     def on_state(self, run: Any, initial: Any) -> None:
         """Check a change of state, after it was stored."""
         self.statuses.setdefault(run.id, []).append((self.world.loop.now, status_of(run)))
+        if run.state_name == "Crashed" and "could not execute it" in (run.state.message or ""):
+            self.world.violate("no surprise", f"{self._name(run)} is Crashed: {run.state.message}")
         if initial is None or initial.type not in TERMINAL:
             return
         self.ends.setdefault(run.id, initial.type)

@@ -1,7 +1,6 @@
 """Simulated worker processes: the real `WarmWorker` on simulated children."""
 
 import contextlib
-from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,36 +8,37 @@ from typing import Any
 import anyio
 import httpx
 
-from deployments.warm_worker.child.slot import RunOutcome
+from deployments.warm_worker.child.slot import RunOutcome, Slot
 from deployments.warm_worker.job_configuration import WarmJobConfiguration
 from deployments.warm_worker.worker import WarmWorker
 from simulator import client as clients
 from simulator import engine
 from simulator.world import Process, World, current_process
+from tasks.settings import get_settings
 
 HEARTBEAT_S = 30.0
 POLL_S = 15.0
 
 
-class SimulatedSlot:
+class SimulatedSlot(Slot):
     """A `Slot` whose child is a simulated process."""
 
     def __init__(self, number: int, world: World, worker: Process, on_free: Any) -> None:
-        self.number, self.world, self._worker, self._on_free = number, world, worker, on_free
-        self.gpu, self.pid, self.has_hooks = "", 1, False
+        super().__init__(number, {}, (), get_settings().worker, on_free, lambda line: None)
+        self.world, self._worker = world, worker
         self.state = "idle"
-        self.warm_keys: OrderedDict[str, None] = OrderedDict()
         self._child: Process | None = None
         self._ended: Any = None
 
     @property
-    def is_free(self) -> bool:
-        return self.state == "idle"
+    def pid(self) -> int:
+        return 1
 
     async def execute(self, request: Any, affinity_keys: Any) -> RunOutcome:
         """Execute a run in a child process; the child may die, or outlive its worker for a while."""
         world = self.world
         self.state = "busy"
+        self.totals.start_run(request.run_id)
         child = world.spawn(f"{self._worker.name}/child", self._worker.machine)
         self._worker.children.append(child)
         self._child, self._ended = child, world.loop.create_future()
