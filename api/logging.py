@@ -9,6 +9,8 @@ from typing import Final, Literal
 LOGGER_NAME: Final = "musetalk.api"
 _REQUEST_FIELDS: Final = ("request_id", "method", "path", "status", "ms", "caller")
 """Extra fields of a log record about a request."""
+_TRACE_FIELDS: Final = ("trace_id", "span_id")
+"""Extra fields of a log record within a span, see `tasks.tracing.hooks`."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -22,6 +24,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
             **{name: getattr(record, name) for name in _REQUEST_FIELDS if hasattr(record, name)},
+            **{name: value for name in _TRACE_FIELDS if (value := getattr(record, name, ""))},
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)

@@ -43,6 +43,7 @@ from api.studio import routes as studio
 from api.studio.policy_reports import PolicyReports
 from tasks.catalog.resumable_uploads import RunningHashes
 from tasks.settings import Settings, get_settings
+from tasks.tracing.hooks import trace_process
 
 
 @asynccontextmanager
@@ -65,6 +66,7 @@ def create_app() -> FastAPI:
     """
     settings = get_settings()
     require_keys_when_public(settings.api)
+    trace_process("musetalk-api")
     app = app_with_routes()
     configure(app, settings)
     return app

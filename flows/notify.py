@@ -4,6 +4,7 @@ The `notify` flow: one attempt to deliver one webhook.
 A failed attempt schedules the next one as a new run of this flow.
 """
 
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -31,7 +32,6 @@ from flows.webhooks.deliveries import (
     events_so_far,
     is_delivered,
     read_job_snapshot,
-    tenant_of,
     webhook_of,
 )
 from flows.webhooks.payload import build_payload
@@ -40,6 +40,9 @@ from tasks.errors import DeliveryFailed
 from tasks.outbound.webhook_post import AttemptResult, post_webhook
 from tasks.run.counters import WEBHOOK_ATTEMPTS, WEBHOOK_DEAD_LETTERS, count
 from tasks.settings import get_settings
+from tasks.tracing.handle import SpanHandle
+from tasks.tracing.spans import current_traceparent, span
+from tasks.tracing.traceparent import TRACE_LABEL, TRACEPARENT_HEADER, TraceParent
 from tasks.webhooks.retry_schedule import DELAYS_S, GONE_STATUS, next_attempt
 from tasks.webhooks.signature import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
 
@@ -66,7 +69,7 @@ def notify(job: NotifyJob, control: Control = DEFAULT_CONTROL) -> NotifyResult:
         # create it before this run ends: at any time either this attempt is open or the next one exists
         if result.next_attempt_at is not None and run is not None:
             next_job = job.model_copy(update={"attempt": job.attempt + 1})
-            create_attempt(client, next_job, result.next_attempt_at, tenant_of(run))
+            create_attempt(client, next_job, result.next_attempt_at, run)
         _tag_outcome(client, job, result)
     if result.dead and job.event != "progress":
         count(WEBHOOK_DEAD_LETTERS)
@@ -119,8 +122,29 @@ def _deliver(client: "SyncPrefectClient", job: NotifyJob, run: FlowRun) -> Notif
     now = datetime.now(UTC)
     headers = _headers(job, now, body)
     url = webhook.url if webhook else ""
-    response = post_webhook(url, body, headers, settings.egress, settings.webhook.timeout_s)
+    with _webhook_span(job, run) as traced:
+        if traced.parent_of_others is not None:
+            headers[TRACEPARENT_HEADER] = str(traced.parent_of_others)
+        response = post_webhook(url, body, headers, settings.egress, settings.webhook.timeout_s)
+        traced.set({"webhook.outcome": _outcome_of(response), "http.status_code": response.response.status})
     return _delivery_result(job, now, body, response)
+
+
+def _webhook_span(job: NotifyJob, run: FlowRun) -> AbstractContextManager[SpanHandle]:
+    """
+    Return the span of the request, in the trace of the job.
+
+    An automation creates the runs for progress events and knows no trace: the span is linked with theirs.
+    """
+    own, of_job = current_traceparent(), TraceParent.parse(run.labels.get(TRACE_LABEL))
+    is_elsewhere = of_job is not None and (own is None or own.trace_id != of_job.trace_id)
+    return span(
+        "webhook",
+        {"webhook.event": job.event, "webhook.attempt": job.attempt},
+        kind="client",
+        parent=of_job if is_elsewhere else None,
+        link=own if is_elsewhere else None,
+    )
 
 
 def _headers(job: NotifyJob, now: datetime, body: bytes) -> dict[str, str]:

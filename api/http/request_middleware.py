@@ -16,12 +16,18 @@ from api.http.body_guard import BodyGuard, BodyLimits, too_large
 from api.http.metrics import Metrics
 from api.logging import LOGGER_NAME, escaped
 from tasks.settings import ApiSettings
+from tasks.tracing.handle import SpanHandle
+from tasks.tracing.spans import NO_SPAN, span
+from tasks.tracing.traceparent import TRACEPARENT_HEADER
 
 MAX_JSON_BYTES = 1_000_000
 _UPLOAD_PATHS = frozenset({"/v1/assets", "/v1/verify"})
 """Paths of requests whose body may be a file, beside those of resumable uploads."""
 _UNLOGGED_PATHS = frozenset({"/healthz", "/startupz", "/metrics"})
 """Polled every few seconds by monitoring: counted in the metrics, not logged."""
+_UNTRACED_PATHS = _UNLOGGED_PATHS | {"/readyz"}
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_FIRST_SERVER_ERROR = 500
 _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -72,6 +78,14 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["path"] in _UNTRACED_PATHS:
+            await self._handle(scope, receive, send, NO_SPAN)
+            return
+        parent = Headers(scope=scope).get(TRACEPARENT_HEADER)
+        with span("HTTP", kind="server", parent=parent) as request_span:
+            await self._handle(scope, receive, send, request_span)
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send, request_span: SpanHandle) -> None:
         headers = Headers(scope=scope)
         client_request_id = headers.get("x-request-id", "")
         request_id = client_request_id if _REQUEST_ID_PATTERN.fullmatch(client_request_id) else uuid4().hex
@@ -84,6 +98,7 @@ class RequestMiddleware:
                 _add_security_headers(response_headers, request_id)
                 if tus.is_upload_path(scope["path"]):
                     response_headers.setdefault("Tus-Resumable", tus.VERSION)
+                _describe_span(request_span, scope, message["status"])
                 self._log_response(scope, message["status"], time.perf_counter() - started_at)
             await send(message)
 
@@ -116,6 +131,16 @@ class RequestMiddleware:
         if caller := state.get("caller"):
             log_fields["caller"] = caller.name
         _log.info("%s %s %d", scope["method"], path, status, extra=log_fields)
+
+
+def _describe_span(request_span: SpanHandle, scope: Scope, status: int) -> None:
+    """Name a span by its route, which is known once the app responds; never by its path, which holds ids."""
+    method = scope["method"] if scope["method"] in _METHODS else "HTTP"
+    route = getattr(scope.get("route"), "path", "none")
+    request_span.rename(f"{method} {route}")
+    request_span.set({"http.method": method, "http.route": route, "http.status_code": status})
+    if status >= _FIRST_SERVER_ERROR:
+        request_span.fail(str(status))
 
 
 def takes_file(path: str) -> bool:

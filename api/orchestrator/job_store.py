@@ -19,6 +19,8 @@ from flows.schemas.control import ENDED_AS_LABEL, MARK_MESSAGE_LABEL, MARKED_AS_
 from flows.storage.job_access import ASSET_SCHEME
 from musetalk_core.installation import command
 from tasks.catalog.assets import find_asset_name
+from tasks.tracing.spans import span
+from tasks.tracing.traceparent import trace_labels
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -83,18 +85,19 @@ class PrefectJobStore(PrefectJobReader):
         if options.retry_of:
             labels[RETRY_OF_LABEL] = str(options.retry_of)
         deployment_id = await self._deployment_id(job_type)
-        return await self.connection.write(
-            lambda client: client.create_flow_run_from_deployment(
-                deployment_id,
-                name=name,
-                parameters=parameters,
-                # without a key, a repeated request whose first response was lost would create a second run
-                idempotency_key=options.key or token,
-                work_queue_name=options.control.priority,
-                tags=[*tags_for(options.control), *(f"{TAG_PREFIX}{tag}" for tag in options.tags)],
-                labels=labels,
+        with span("create run", {"flow": job_type.name}, kind="producer") as created:
+            return await self.connection.write(
+                lambda client: client.create_flow_run_from_deployment(
+                    deployment_id,
+                    name=name,
+                    parameters=parameters,
+                    # without a key, repeating a request whose response was lost would create two runs
+                    idempotency_key=options.key or token,
+                    work_queue_name=options.control.priority,
+                    tags=[*tags_for(options.control), *(f"{TAG_PREFIX}{tag}" for tag in options.tags)],
+                    labels=labels | trace_labels(created.parent_of_others),
+                )
             )
-        )
 
     async def cancel(self, job_id: UUID, reason: str = "cancelled") -> Job:
         """Request cancellation of a job."""

@@ -18,6 +18,7 @@ from flows.prefect_state.status import read_data
 from flows.registry import INTERNAL_FLOWS
 from flows.schemas.control import Event
 from flows.schemas.webhook import DEAD_LETTER, DELIVERED, DELIVERY_KEY, REPLAY, NotifyJob, job_tag
+from tasks.tracing.traceparent import TRACE_LABEL, trace_labels
 
 _BACKLOG_TTL_S: Final = 10.0
 
@@ -164,6 +165,7 @@ class PrefectDeliveryStore:
                 name=parameters.run_name,
                 idempotency_key=parameters.idempotency_key,
                 tags=[*parameters.tags, *(tag for tag in first_run.tags if tag.startswith("tenant:"))],
+                labels=trace_labels(first_run.labels.get(TRACE_LABEL)),
             )
         )
 

@@ -32,10 +32,11 @@ from deployments.warm_worker.queue.run_queue import RunQueue
 from deployments.warm_worker.queue.stray_leases import StrayLeases
 from deployments.warm_worker.queue.tenant_limits import TenantLimits
 from deployments.warm_worker.run.attempt import Attempt
+from deployments.warm_worker.run.attempt_span import attempt_span
 from deployments.warm_worker.run.reaper import Reaper
 from deployments.warm_worker.run.server_watch import ServerWatch
 from deployments.warm_worker.run.shutdown import GracefulShutdown
-from deployments.warm_worker.run_metrics import run_metrics
+from deployments.warm_worker.run_metrics import run_metrics, type_label
 from deployments.warm_worker.run_states import RunStateWriter
 from deployments.warm_worker.usage_book import RunningAttempt, UsageBook
 from deployments.work_pools import WORKER_TYPE
@@ -43,6 +44,7 @@ from tasks.cache.leftovers import remove_abandoned_folders
 from tasks.run.prefect_settings import settings_without_client_retries
 from tasks.run.retry import is_outage, retry_while_unavailable_async
 from tasks.settings import get_settings
+from tasks.tracing.hooks import trace_process
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -101,6 +103,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
     async def setup(self) -> None:
         """Start the child processes and connect to the server."""
         self._graceful_shutdown.install_signal_handlers()
+        trace_process("musetalk-worker")
         self._temp_folders.open()
         environments = child_environments(self._worker_settings, self._limit)
         for number, environment in enumerate(environments):
@@ -302,8 +305,12 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         if task_status is not None:
             task_status.started(slot.pid)
         run_metrics().observe_start(self._work_pool_name, flow_run)
-        with self._temp_folders.run_folder(str(flow_run.id)) as folder:
-            state_without_hooks = await attempt.execute(slot, folder)
+        with (
+            attempt_span(flow_run, self._work_pool_name, slot) as traced,
+            self._temp_folders.run_folder(str(flow_run.id)) as folder,
+        ):
+            state_without_hooks = await attempt.execute(slot, folder, traced.parent_of_others)
+            traced.set({"attempt.result": attempt.result, "flow": type_label(slot.totals.flow)})
         self._record_end(flow_run, slot, attempt, slot.totals.running_s)
         if slot.state != "idle":  # its child was killed and may have left incomplete cache entries
             await asyncio.to_thread(remove_abandoned_folders, get_settings().cache_folder)

@@ -28,6 +28,7 @@ from tasks.run.reports import Report, finish_report, open_report
 from tasks.run.tenancy import on_behalf_of
 from tasks.steps.fetch import FetchedInput
 from tasks.steps.preview_frames import remove_preview_frame
+from tasks.tracing.spans import add_event
 
 T = TypeVar("T")
 
@@ -62,6 +63,8 @@ class JobContext:
         """Wait for a task; return its result and whether it came from the cache. Raises the task's errors."""
         value: Any = future.result()
         was_cached = future.state.name == "Cached"
+        if was_cached:
+            add_event("cached", {"cache.step": step})
         if step not in _UNCACHED_STEPS:
             count(CACHE_LOOKUPS, step, "hit" if was_cached else "miss")
         return value, was_cached

@@ -95,7 +95,7 @@ def run_batch(plan: BatchPlan, report: RunReport) -> BatchResult:
     Raises:
         ManifestInvalid: there are no rows, no valid rows, or an invalid row although all must be valid.
     """
-    children = ChildJobs(report.client, report.run, plan.scope)
+    children = ChildJobs(report.client, report.run, plan.scope, own_traces=True)
     name = _table_name(plan.output, children.root)
     check_output_location(name, plan.output)
     key = f"{BATCHES_PREFIX}{children.root}{_EXTENSION}"

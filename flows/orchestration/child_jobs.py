@@ -25,6 +25,8 @@ from flows.schemas.control import ENDED_AS_LABEL, REASON_CANCELLED, Control, rea
 from flows.schemas.job_types import MEDIA_JOB_TYPES
 from tasks.cache.content_keys import content_key
 from tasks.run.retry import retry_while_unavailable
+from tasks.tracing.spans import current_traceparent, span
+from tasks.tracing.traceparent import trace_labels
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -94,7 +96,14 @@ class _DatedChild:
 class ChildJobs:
     """The child jobs of one run and of the runs that it retries."""
 
-    def __init__(self, client: "SyncPrefectClient", run: FlowRun, scope: str | None = None) -> None:
+    def __init__(
+        self,
+        client: "SyncPrefectClient",
+        run: FlowRun,
+        scope: str | None = None,
+        *,
+        own_traces: bool = False,
+    ) -> None:
         """
         Look up the runs that this run retries.
 
@@ -103,7 +112,10 @@ class ChildJobs:
             run:    the current flow run.
             scope:  child jobs are created once per scope, whichever run requests them. None: once for this
                 run and the runs that it retries.
+            own_traces: each child job begins a trace, which is linked with that of this run: a trace of
+                thousands of jobs can be shown by no tool. Else they belong to the trace of this run.
         """
+        self._own_traces = own_traces
         self._client, self._run = client, run
         self._control = read_control(run.parameters)
         self._ancestors = self._find_ancestors()
@@ -202,17 +214,24 @@ class ChildJobs:
         if control_json := child_control.model_dump(mode="json", exclude_defaults=True):
             parameters["control"] = control_json
         key = content_key(scope=self._scope, work=spec.key, attempt=attempt)
-        run = retry_while_unavailable(
-            lambda: self._client.create_flow_run_from_deployment(
-                self._deployment_id(spec.type),
-                name=job_run_name(spec.type, MEDIA_JOB_TYPES[spec.type].job, spec.job, key, part=spec.name),
-                parameters=parameters,
-                idempotency_key=key,
-                work_queue_name=child_control.priority,
-                tags=[*tags_for(child_control), parent_tag(self._run.id)],
-                labels={CHILD_KEY_LABEL: spec.key, CHILD_NAME_LABEL: spec.name},
+        cause = current_traceparent() if self._own_traces else None
+        with span(
+            "create run", {"flow": spec.type}, kind="producer", root=self._own_traces, link=cause
+        ) as made:
+            labels: dict[str, Any] = {CHILD_KEY_LABEL: spec.key, CHILD_NAME_LABEL: spec.name}
+            run = retry_while_unavailable(
+                lambda: self._client.create_flow_run_from_deployment(
+                    self._deployment_id(spec.type),
+                    name=job_run_name(
+                        spec.type, MEDIA_JOB_TYPES[spec.type].job, spec.job, key, part=spec.name
+                    ),
+                    parameters=parameters,
+                    idempotency_key=key,
+                    work_queue_name=child_control.priority,
+                    tags=[*tags_for(child_control), parent_tag(self._run.id)],
+                    labels=labels | trace_labels(made.parent_of_others),
+                )
             )
-        )
         return self._to_child_job(run)
 
     def _deployment_id(self, job_type: str) -> UUID:

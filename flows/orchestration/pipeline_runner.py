@@ -20,10 +20,11 @@ from flows.schemas.pipeline import MAX_STEPS, PipelineResult, Step, StepView
 from tasks.cache.content_keys import content_key
 from tasks.errors import StepFailed
 from tasks.refs import ObjectRef
-from tasks.run.task_policies import CACHED_BY_CONTENT
+from tasks.run.task_policies import CACHED_BY_CONTENT, traced
 
 
 @task(name="step", task_run_name="{step}", **CACHED_BY_CONTENT)
+@traced
 def record_step(key: str, step: str, made: StepResult) -> StepResult:
     """
     Record the result of a step, so that a restarted or retried pipeline finds it in the cache.

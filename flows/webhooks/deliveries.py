@@ -40,6 +40,7 @@ from flows.schemas.control import NOTIFY_TAG, Control, Event, Notify, read_contr
 from flows.schemas.webhook import DELIVERED, FINAL_OUTCOME_TAGS, REPLAY, NotifyJob, event_tag, job_tag
 from flows.webhooks.payload import JobSnapshot
 from tasks.run.tenancy import TENANT_TAG
+from tasks.tracing.traceparent import TRACE_LABEL, trace_labels
 from tasks.webhooks.retry_schedule import DELAYS_S
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def enqueue_webhooks(client: "SyncPrefectClient", run: FlowRun) -> list[str]:
     webhook_ids: list[str] = []
     for event in due_events(run):
         job = NotifyJob(run=run.id, event=event)
-        create_attempt(client, job, first_attempt_at(event), tenant_of(run))
+        create_attempt(client, job, first_attempt_at(event), run)
         webhook_ids.append(job.webhook_id)
     return webhook_ids
 
@@ -107,7 +108,7 @@ def tenant_of(run: FlowRun) -> str | None:
 
 
 def create_attempt(
-    client: "SyncPrefectClient", job: NotifyJob, scheduled_time: datetime, tenant: str | None
+    client: "SyncPrefectClient", job: NotifyJob, scheduled_time: datetime, owner: FlowRun
 ) -> FlowRun:
     """
     Create the flow run of a delivery attempt, or return the existing one.
@@ -116,8 +117,9 @@ def create_attempt(
         client:         client of the Prefect server.
         job:            the attempt.
         scheduled_time: scheduled start.
-        tenant:         tenant of the job.
+        owner:          flow run of the job; the attempt has its tenant and belongs to its trace.
     """
+    tenant = tenant_of(owner)
     deployment = client.read_deployment_by_name(INTERNAL_FLOWS["notify"].deployment)
     control_parameters = (
         {"control": Control(tenant=tenant).model_dump(mode="json", exclude_defaults=True)} if tenant else {}
@@ -129,6 +131,7 @@ def create_attempt(
         name=job.run_name,
         idempotency_key=job.idempotency_key,
         tags=[*job.tags, *([f"{TENANT_TAG}{tenant}"] if tenant else [])],
+        labels=trace_labels(owner.labels.get(TRACE_LABEL)),
     )
 
 

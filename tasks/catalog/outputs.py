@@ -27,7 +27,7 @@ from tasks.errors import OutputExists, StorageError
 from tasks.file_names import MAX_NAME_BYTES, fit_name, key_prefix_and_name_limit, with_suffix
 from tasks.refs import Artefact, ObjectRef
 from tasks.run.reports import phase
-from tasks.run.task_policies import NOT_CACHED, RETRY_IO
+from tasks.run.task_policies import NOT_CACHED, RETRY_IO, traced
 from tasks.settings import get_settings
 from tasks.storage.bucket_grants import open_bucket
 from tasks.storage.home_store import home_store
@@ -108,6 +108,7 @@ class _LocalFile:
 
 
 @task(**NOT_CACHED, **RETRY_IO)
+@traced
 def upload(
     made: Artefact, file: str, name: str, where: OutputLocation, sidecars: Artefact | None = None
 ) -> PublishedFile:
@@ -132,6 +133,7 @@ def upload(
 
 
 @task(**NOT_CACHED, **RETRY_IO)
+@traced
 def upload_set(
     made: Artefact, files: Mapping[str, str], where: OutputLocation, sidecars: Artefact | None = None
 ) -> list[PublishedFile]:

@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from uuid import UUID
@@ -36,6 +36,7 @@ from tasks.run.progress_event import emit_progress
 from tasks.run.retry import retry_while_unavailable
 from tasks.run.usage import UsageMeter, run_meter
 from tasks.settings import get_settings
+from tasks.tracing.spans import current_traceparent, span
 
 Phase = Literal[
     "fetch", "speak", "prepare", "features", "render", "encode", "join", "quality", "sign", "upload", "verify"
@@ -211,7 +212,7 @@ def phase(name: Phase, total: int = 1, *, concurrent: bool = False) -> Generator
     report = current_report()
     if not concurrent:
         report.advance(name, 0, total)
-    with report.meter.phase(name):
+    with span(f"phase {name}", {"phase": name}), report.meter.phase(name):
         yield report
 
 
@@ -228,7 +229,9 @@ def open_report(**shares: tuple[float, float]) -> Generator[Report]:
     report.artifact = _start_progress()
     report.should_notify = NOTIFY_PROGRESS_TAG in flow_run.tags
     try:
-        yield report
+        # a worker process has a span around the flow
+        with nullcontext() if current_traceparent() else span("flow"):
+            yield report
     except Cancelled:
         raise
     except RenderError as error:

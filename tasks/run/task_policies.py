@@ -1,7 +1,8 @@
 """Retry and cache options of Prefect tasks. Every task uses these names instead of its own numbers."""
 
 from collections.abc import Callable
-from typing import Any, TypedDict
+from functools import wraps
+from typing import Any, ParamSpec, TypedDict, TypeVar
 
 from prefect.cache_policies import NO_CACHE, CacheKeyFnPolicy, CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
@@ -10,9 +11,25 @@ from prefect.tasks import Task
 
 from musetalk_core.errors import RenderError
 from tasks.run.former_result_types import register_former_modules
+from tasks.tracing.spans import span
 
 # here, because every module with a cached task imports its policy from this one
 register_former_modules()
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def traced(step: Callable[P, T]) -> Callable[P, T]:
+    """Record a span whenever the function of a task runs; below `@task`. A result of the cache has none."""
+
+    @wraps(step)
+    def run_step(*args: P.args, **kwargs: P.kwargs) -> T:
+        with span(f"task {step.__name__}", {"task": step.__name__}):
+            return step(*args, **kwargs)
+
+    return run_step
 
 
 def is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:

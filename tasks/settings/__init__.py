@@ -32,6 +32,7 @@ from tasks.settings.redis import RedisSettings
 from tasks.settings.render import RenderSettings
 from tasks.settings.retention import RetentionSettings
 from tasks.settings.start import StartSettings
+from tasks.settings.tracing import TracingSettings
 from tasks.settings.usage import UsageSettings
 
 PREFIX = "MUSETALK_"
@@ -296,6 +297,7 @@ class Settings(BaseSettings):
     retention: RetentionSettings = RetentionSettings()
     metrics: MetricsSettings = MetricsSettings()
     usage: UsageSettings = UsageSettings()
+    tracing: TracingSettings = TracingSettings()
 
     @property
     def store_url(self) -> str:

@@ -31,7 +31,7 @@ from tasks.models.install import open_local_models, pin
 from tasks.refs import Artefact, SourceFile
 from tasks.run.media_limits import media_limits
 from tasks.run.reports import phase
-from tasks.run.task_policies import CACHED_BY_CONTENT, NOT_CACHED, RETRY_COMPUTE, RETRY_IO
+from tasks.run.task_policies import CACHED_BY_CONTENT, NOT_CACHED, RETRY_COMPUTE, RETRY_IO, traced
 
 ANNOTATED_KIND, ANNOTATED_FILE = "analysed", "picture.jpg"
 _VLM_LIBRARIES = ("torch", "transformers")
@@ -105,6 +105,7 @@ class AnalysisStepResult(BaseModel):
 
 
 @task(**NOT_CACHED, **RETRY_IO)
+@traced
 def fetch_picture(uri: str) -> SourceFile:
     """
     Fetch a picture and check its header without decoding the pixels.
@@ -140,6 +141,7 @@ def analysis_step_key(picture: SourceFile, step: AnalysisStep) -> str:
 
 
 @task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
+@traced
 def look_at(key: str, picture: SourceFile, look: AnalysisStep) -> AnalysisStepResult:
     """
     Run one analysis step on a picture.
@@ -213,6 +215,7 @@ def annotations_key(picture: SourceFile, annotations: Sequence[Annotation]) -> s
 
 
 @task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
+@traced
 def draw(key: str, picture: SourceFile, marks: Sequence[Annotation]) -> Artefact:
     """
     Draw labeled boxes into a picture and store it as `picture.jpg` in the cache entry.

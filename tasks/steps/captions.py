@@ -16,7 +16,7 @@ from tasks.inputs.sources import fetch_source, source_path
 from tasks.refs import Artefact, SourceFile
 from tasks.run.media_limits import media_limits
 from tasks.run.reports import phase
-from tasks.run.task_policies import CACHED_BY_CONTENT, NOT_CACHED, RETRY_COMPUTE, RETRY_IO
+from tasks.run.task_policies import CACHED_BY_CONTENT, NOT_CACHED, RETRY_COMPUTE, RETRY_IO, traced
 from tasks.settings import get_settings
 
 CAPTIONED_KIND = "captioned"
@@ -47,6 +47,7 @@ class FetchedCaptions(BaseModel):
 
 
 @task(**NOT_CACHED, **RETRY_IO)
+@traced
 def fetch_captions(uri: str, encoding: str | None = None) -> FetchedCaptions:
     """
     Fetch and parse a captions file.
@@ -88,6 +89,7 @@ def captioned_key(video: SourceFile, captions: SourceFile, style: CaptionStyle) 
 
 
 @task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
+@traced
 def put_captions(key: str, video: SourceFile, captions: SourceFile, look: CaptionStyle) -> Artefact:
     """
     Add captions to a video and store it as `video.mp4` in the cache entry.

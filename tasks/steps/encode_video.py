@@ -27,7 +27,7 @@ from tasks.refs import Artefact, SourceFile
 from tasks.run.cancellation import raise_if_cancelled
 from tasks.run.media_limits import media_limits
 from tasks.run.reports import phase
-from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_IO
+from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_IO, traced
 from tasks.settings import get_settings
 from tasks.steps.picture_changes import mask_cache, picture_changes
 from tasks.steps.preview_frames import preview_frames
@@ -70,6 +70,7 @@ def video_tags(engine: str) -> MediaTags | None:
 
 
 @task(**CACHED_BY_CONTENT, **RETRY_IO)
+@traced
 def encode_chunk(key: str, talk: RenderJob, chunk: ChunkRef, crops: Artefact | None) -> Artefact:
     """
     Paste the crops of one chunk into the frames and encode them as `clip.mp4`.
@@ -140,6 +141,7 @@ def sound_key(audio: SourceFile) -> str:
 
 
 @task(**CACHED_BY_CONTENT, **RETRY_IO)
+@traced
 def encode_sound(key: str, audio: SourceFile) -> Artefact:
     """
     Encode the audio as `sound.m4a`, concurrently with rendering. Videos with the same audio share it.
@@ -162,6 +164,7 @@ def encode_sound(key: str, audio: SourceFile) -> Artefact:
 
 
 @task(**CACHED_BY_CONTENT, **RETRY_IO)
+@traced
 def join(key: str, talk: RenderJob, clips: list[Artefact], sound: Artefact) -> Artefact:
     """
     Concatenate the encoded chunks and add the audio, without re-encoding, as `video.mp4`.

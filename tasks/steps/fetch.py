@@ -14,7 +14,7 @@ from tasks.inputs.sources import fetch_source, source_path
 from tasks.refs import SourceFile
 from tasks.run.media_limits import media_limits
 from tasks.run.reports import phase
-from tasks.run.task_policies import NOT_CACHED, RETRY_IO
+from tasks.run.task_policies import NOT_CACHED, RETRY_IO, traced
 
 
 class FetchedInput(BaseModel):
@@ -36,6 +36,7 @@ class FetchedInput(BaseModel):
 
 
 @task(**NOT_CACHED, **RETRY_IO)
+@traced
 def fetch(given: str | InternalFile, wanted: Literal["video", "audio"]) -> FetchedInput:
     """
     Fetch and check one input.

@@ -22,7 +22,7 @@ from tasks.cache.content_keys import content_key
 from tasks.models.engines import get_engine
 from tasks.refs import Artefact, SourceFile
 from tasks.run.reports import phase
-from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE
+from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE, traced
 from tasks.steps.encode_video import VIDEO_FILE
 from tasks.steps.picture_changes import mask_cache, picture_changes
 from tasks.steps.render_chunk import RenderJob
@@ -52,6 +52,7 @@ def quality_key(video: Artefact, talk: RenderJob) -> str:
 
 
 @task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
+@traced
 def measure_quality(
     key: str, video: Artefact, talk: RenderJob, audio: SourceFile, known: KnownSpeech
 ) -> Artefact:

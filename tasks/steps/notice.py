@@ -13,7 +13,7 @@ from tasks.inputs.sources import source_path
 from tasks.refs import Artefact, SourceFile
 from tasks.run.media_limits import media_limits
 from tasks.run.reports import phase
-from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_IO
+from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_IO, traced
 from tasks.steps.speech_features import PHONES_FILE, SPEECH_KIND, TEXT_FILE, WAV_FILE
 
 
@@ -38,6 +38,7 @@ def notice_key(notice: Artefact, recording: SourceFile, spoken: str | None, text
 
 
 @task(**CACHED_BY_CONTENT, **RETRY_IO)
+@traced
 def prepend_notice(
     key: str, notice: Artefact, recording: SourceFile, spoken: str | None, text: str | None
 ) -> Artefact:

@@ -13,7 +13,7 @@ from tasks.inputs.sources import source_path
 from tasks.refs import Artefact, SourceFile
 from tasks.run.media_limits import media_limits
 from tasks.run.reports import phase
-from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE
+from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE, traced
 
 FRAMED_KIND, FRAMED_FILE = "framed", "picture.png"
 
@@ -32,6 +32,7 @@ def framed_key(source: SourceFile, frame: portrait_crop.CropOptions, face: FaceC
 
 
 @task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
+@traced
 def frame_picture(
     key: str, source: SourceFile, frame: portrait_crop.CropOptions, face: FaceChoice
 ) -> Artefact:

@@ -20,7 +20,7 @@ from tasks.models.engines import EngineSpec, get_engine
 from tasks.refs import Artefact, SourceFile
 from tasks.run.media_limits import media_limits
 from tasks.run.reports import phase
-from tasks.run.task_policies import CACHED_BY_CONTENT, NOT_CACHED, RETRY_COMPUTE, RETRY_IO
+from tasks.run.task_policies import CACHED_BY_CONTENT, NOT_CACHED, RETRY_COMPUTE, RETRY_IO, traced
 from tasks.run.tenancy import current_tenant
 
 _log = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ def avatar_key(source: SourceFile, spec: EngineSpec, face: FaceChoice) -> str:
 
 
 @task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
+@traced
 def prepare_avatar(
     key: str,
     source: SourceFile,
@@ -133,6 +134,7 @@ def _not_prepared_error(source: SourceFile) -> AvatarNotPrepared:
 
 
 @task(**NOT_CACHED, **RETRY_IO)
+@traced
 def note_avatar(
     made: PreparedAvatar,
     source: SourceFile,

@@ -22,7 +22,7 @@ from tasks.inputs.sources import source_path
 from tasks.models.engines import EngineSpec, get_engine
 from tasks.refs import Artefact, SourceFile
 from tasks.run.reports import phase
-from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE
+from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE, traced
 from tasks.settings import get_settings
 from tasks.steps.prepare_avatar import PreparedAvatar
 from tasks.steps.preview_frames import previewed_crops
@@ -101,6 +101,7 @@ def _default_threads() -> int:
 
 
 @task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
+@traced
 def render_chunk(key: str, talk: RenderJob, chunk: ChunkRef) -> Artefact:
     """
     Render the face crops of one chunk into a cache entry.

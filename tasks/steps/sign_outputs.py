@@ -25,7 +25,7 @@ from tasks.content_credentials.signing_keys import open_signer
 from tasks.inputs.sources import source_path
 from tasks.refs import Artefact, SourceFile
 from tasks.run.reports import phase
-from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE
+from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE, traced
 from tasks.storage.media_types import media_type
 
 SIGNED_KIND = "signed"
@@ -108,6 +108,7 @@ def signed_key(
 
 
 @task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
+@traced
 def sign_outputs(
     key: str,
     made: Artefact,

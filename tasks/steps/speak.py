@@ -24,7 +24,7 @@ from tasks.catalog.mark_keys import mark_key
 from tasks.models.voices import VoiceSpec
 from tasks.refs import Artefact
 from tasks.run.reports import Report, phase
-from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE, RETRY_IO
+from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE, RETRY_IO, traced
 from tasks.settings import get_settings
 from tasks.steps.speech_features import PHONES_FILE, SPEECH_KIND, TEXT_FILE, WAV_FILE
 from tasks.steps.voice_prompt import context_turn, generate_with_csm
@@ -83,6 +83,7 @@ def sentence_key(sentence: Sentence, spec: VoiceSpec) -> str:
 
 
 @task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
+@traced
 def speak_sentence(key: str, sentence: Sentence, spec: VoiceSpec) -> SpokenSentence:
     """
     Synthesize one sentence: `speech.wav` with normalized loudness, and timed phonemes if the voice has them.
@@ -137,6 +138,7 @@ def text_key(sentences: Sequence[Artefact], pause_ms: int, mark: str | None = No
 
 
 @task(**CACHED_BY_CONTENT, **RETRY_IO)
+@traced
 def join_sentences(
     key: str, sentences: list[Artefact], words: list[str], pause_ms: int, mark: str | None = None
 ) -> SpokenText:
@@ -182,6 +184,7 @@ def speech_tags(voice_engine: str) -> MediaTags | None:
 
 
 @task(**CACHED_BY_CONTENT, **RETRY_IO)
+@traced
 def encode_speech(key: str, spoken: Artefact, kind: AudioFormat, voice_engine: str) -> Artefact:
     """
     Encode a spoken text as an audio file, named `speech.` and the format.

@@ -26,7 +26,7 @@ from tasks.models.voices import STARTER
 from tasks.refs import Artefact, SourceFile
 from tasks.run.cancellation import raise_if_cancelled
 from tasks.run.reports import Report, phase
-from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE
+from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE, traced
 from tasks.steps.sound import NO_SPEECH, decode_audio, has_speech, level_warnings
 
 PhonesFrom = Literal["given", "aligned", "recognised", "energy", "none"]
@@ -107,6 +107,7 @@ def _needs_recognition(known: KnownSpeech, spec: EngineSpec) -> bool:
 
 
 @task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
+@traced
 def speech_features(
     key: str, audio: SourceFile, known: KnownSpeech, spec: EngineSpec, rate: str
 ) -> SpeechFeatures:

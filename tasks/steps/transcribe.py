@@ -24,7 +24,7 @@ from tasks.models.whisper import VOICE_ACTIVITY_MODEL, load_voice_activity, load
 from tasks.refs import Artefact, SourceFile
 from tasks.run.cancellation import raise_if_cancelled
 from tasks.run.reports import Report, phase
-from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE
+from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE, traced
 from tasks.steps.sound import decode_audio
 
 TRANSCRIPT_KIND = "transcript"
@@ -86,6 +86,7 @@ def transcript_key(audio: SourceFile, request: TranscriptionRequest) -> str:
 
 
 @task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
+@traced
 def hear(key: str, audio: SourceFile, wanted: TranscriptionRequest) -> Artefact:
     """
     Transcribe audio to `transcript.txt`, `.json`, `.srt`, `.vtt` and `.tsv` in the cache entry.

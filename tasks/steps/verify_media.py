@@ -23,7 +23,7 @@ from tasks.inputs import job_outputs
 from tasks.inputs.sources import fetch_source, source_path
 from tasks.refs import SourceFile
 from tasks.run.reports import phase
-from tasks.run.task_policies import NOT_CACHED, RETRY_IO
+from tasks.run.task_policies import NOT_CACHED, RETRY_IO, traced
 from tasks.steps.fingerprint import fingerprint_of, ignore_damage
 from tasks.storage.media_types import media_type as type_of_name
 
@@ -68,6 +68,7 @@ class CheckedFile(BaseModel):
 
 
 @task(**NOT_CACHED, **RETRY_IO)
+@traced
 def fetch_file(uri: str, sidecar: str | None) -> FileToCheck:
     """
     Fetch a file of any type, and the manifest beside it.
@@ -94,6 +95,7 @@ def fetch_file(uri: str, sidecar: str | None) -> FileToCheck:
 
 
 @task(**NOT_CACHED, **RETRY_IO)
+@traced
 def check_credentials(file: FileToCheck) -> CheckedFile:
     """
     Check the manifest of a fetched file; without an intact one, look for the output that it was made from.

@@ -23,7 +23,7 @@ from tasks.refs import Artefact, SourceFile
 from tasks.run.cancellation import Cancelled, raise_if_cancelled
 from tasks.run.media_limits import media_limits
 from tasks.run.reports import Report, phase
-from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE
+from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE, traced
 from tasks.steps.speech_features import TEXT_FILE, WAV_FILE
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def prompt_key(spec: VoiceSpec, reference: SourceFile | None, words: str | None)
 
 
 @task(**CACHED_BY_CONTENT, **RETRY_COMPUTE)
+@traced
 def voice_prompt(key: str, spec: VoiceSpec, reference: SourceFile | None, words: str | None) -> Artefact:
     """
     Create a voice prompt: a random voice, a recording of the model, or a clone of the caller's recording.

@@ -2,11 +2,14 @@
 
 import threading
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from tasks.errors import StorageError
 from tasks.settings import S3Settings
+from tasks.tracing.spans import begin_child, is_on
 
+_SPAN_END: Final = "musetalk_span_end"
+_FIRST_ERROR_STATUS: Final = 400
 _build_lock = threading.Lock()
 """Creating a boto3 client is not thread-safe; using one is."""
 
@@ -61,6 +64,10 @@ def _build_client(session: Any, s3: S3Settings, overrides: dict[str, Any], only_
     if s3.region or not session.region_name:
         endpoint["region_name"] = s3.region or "us-east-1"
     s3_client = session.client("s3", **(endpoint | overrides | {"config": config}))
+    if is_on():
+        s3_client.meta.events.register("before-call.s3", _begin_span)
+        s3_client.meta.events.register("after-call.s3", _end_span)
+        s3_client.meta.events.register("after-call-error.s3", _end_failed_span)
     if only_new:
         for call in ("PutObject", "CompleteMultipartUpload"):
             s3_client.meta.events.register(f"provide-client-params.s3.{call}", _if_none_match)
@@ -70,6 +77,22 @@ def _build_client(session: Any, s3: S3Settings, overrides: dict[str, Any], only_
 def _if_none_match(params: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Make a write conditional with `If-None-Match: *`."""
     return params | {"IfNoneMatch": "*"}
+
+
+def _begin_span(model: Any, context: dict[str, Any], **_: Any) -> None:
+    """Begin the span of a request; botocore passes the same context to the events of one request."""
+    operation = str(model.name)
+    context[_SPAN_END] = begin_child(f"S3 {operation}", {"aws.operation": operation}, kind="client")
+
+
+def _end_span(http_response: Any, context: dict[str, Any], **_: Any) -> None:
+    if end := context.pop(_SPAN_END, None):
+        end(http_response.status_code < _FIRST_ERROR_STATUS)
+
+
+def _end_failed_span(context: dict[str, Any], **_: Any) -> None:
+    if end := context.pop(_SPAN_END, None):
+        end(False)
 
 
 def load_block(reference: str) -> Any:

@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def upload_in_parts(
     """
     upload = _Upload(client, path, target, attributes)
     pool = ThreadPoolExecutor(1, thread_name_prefix="upload")
-    work = pool.submit(upload.run)
+    work = pool.submit(copy_context().run, upload.run)
     pool.shutdown(wait=False)
     try:
         while not wait([work], _STOP_CHECK_INTERVAL_S).done:
@@ -81,7 +82,8 @@ class _Upload:
         pool = ThreadPoolExecutor(_CONCURRENT_PARTS, thread_name_prefix="part")
         try:
             numbers = range(1, self._part_count + 1)
-            parts = self._wait_for_parts([pool.submit(self._send_part, upload, number) for number in numbers])
+            sent = [pool.submit(copy_context().run, self._send_part, upload, number) for number in numbers]
+            parts = self._wait_for_parts(sent)
             stored = self._client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
         except BaseException:
             self._is_failed.set()

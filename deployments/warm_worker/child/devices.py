@@ -86,4 +86,9 @@ def _child_overrides(base: Mapping[str, str]) -> dict[str, str]:
     metrics, since the worker uses the port.
     """
     retries = "PREFECT_CLIENT_MAX_RETRIES"
-    return {retries: base.get(retries, "8"), "PREFECT_CLIENT_METRICS_ENABLED": "false"}
+    return {
+        retries: base.get(retries, "8"),
+        "PREFECT_CLIENT_METRICS_ENABLED": "false",
+        # its spans would hold names of files; with a current span it sends a request per run for their labels
+        "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+    }

@@ -124,6 +124,7 @@ def main(fd: int, preload: list[str]) -> None:
     for module in ("prefect.flow_engine", *preload):
         importlib.import_module(module)
     omit_repeated_lines()
+    trace_this_process()
     connection.send(ChildReady(os.getpid(), time.monotonic() - started_at))
     while True:
         match connection.requests.get():
@@ -134,6 +135,13 @@ def main(fd: int, preload: list[str]) -> None:
             case Shutdown():
                 flush_logs_and_events()
                 return
+
+
+def trace_this_process() -> None:
+    """Let the runs of this process be traced, if the settings say so."""
+    from tasks.tracing.hooks import trace_process
+
+    trace_process("musetalk-run")
 
 
 def _install_sigterm_handler(connection: WorkerConnection) -> None:
@@ -170,12 +178,13 @@ def execute_run(connection: WorkerConnection, request: RunRequest) -> RunFinishe
     from deployments.warm_worker.prefect_internals import set_sigterm_intent
     from tasks.run.cancellation import reset_cancellation
     from tasks.run.usage import start_run_meter, stop_run_meter
+    from tasks.tracing.spans import span
 
     reset_cancellation()
     set_sigterm_intent(None)
     start_run_meter(request.run_id, request.device_share)
     code, state, retire_reason, start_error = 0, None, None, None
-    with _run_environment(request):
+    with _run_environment(request), span("run", kind="consumer", parent=request.traceparent):
         connection.is_busy = True
         try:
             state = _run_engine(UUID(request.run_id), connection)
@@ -235,6 +244,7 @@ def _run_flow(run: "FlowRun", connection: WorkerConnection) -> object:
 
     from deployments.warm_worker.child.run_names import name_run
     from deployments.warm_worker.prefect_internals import complete_flow_result
+    from tasks.tracing.spans import current_traceparent, span
 
     log = flow_run_logger(run)
     try:
@@ -246,8 +256,11 @@ def _run_flow(run: "FlowRun", connection: WorkerConnection) -> object:
         raise RunStartError(f"The flow could not be loaded: {error_text(error)}") from error
     name_run(run, flow.name)
     connection.send(FlowLoaded(bool(flow.on_crashed_hooks or flow.on_cancellation_hooks), flow.name))
+    if (traced := current_traceparent()) is not None:
+        log.info("Trace %s", traced.trace_id)
     try:
-        started = run_flow(flow, flow_run=run, error_logger=log, return_type="state")  # pyright: ignore[reportArgumentType]  as the engine itself calls it
+        with span("flow", {"flow": flow.name}):
+            started = run_flow(flow, flow_run=run, error_logger=log, return_type="state")  # pyright: ignore[reportArgumentType]  as the engine itself calls it
         return complete_flow_result(flow, started)
     except Exception as error:  # raised by the engine; errors of the flow become a state
         # an engine error after the start may not occur again in another attempt
@@ -319,9 +332,12 @@ def flush_logs_and_events() -> None:
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 
+    from tasks.tracing.spans import flush
+
     for service in (APILogWorker, EventsWorker):
         with contextlib.suppress(Exception):
             service.drain_all(timeout=2.0)
+    flush()
 
 
 if __name__ == "__main__":

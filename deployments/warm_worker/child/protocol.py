@@ -20,6 +20,8 @@ class RunRequest:
     """Folder for temporary files; the worker deletes it after the run."""
     device_share: float = 0.0
     """Share of a GPU that the process has; 0 without a GPU."""
+    traceparent: str = ""
+    """Span of the attempt; empty if nothing is traced."""
 
 
 @dataclass(frozen=True, slots=True)

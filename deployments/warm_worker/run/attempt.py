@@ -15,6 +15,7 @@ from deployments.warm_worker.run.time_limits import TimeLimit, first_time_limit,
 from deployments.warm_worker.run_states import RunStateWriter
 from flows.schemas.control import EXPIRED_MESSAGE, REASON_ABORTED, REASON_COMPLETE_IN, REASON_MAX_TIME
 from tasks.run.counters import LOST_RUNS, count
+from tasks.tracing.traceparent import TraceParent
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
@@ -93,13 +94,16 @@ class Attempt:
         """Write the final state of a run that was stopped before it had a slot."""
         await self._ensure_final_state(RunOutcome(None, 0))
 
-    async def execute(self, slot: Slot, scratch: Path) -> "State | None":
+    async def execute(
+        self, slot: Slot, scratch: Path, traceparent: TraceParent | None = None
+    ) -> "State | None":
         """
         Execute the run in a free slot, and make sure that its final state is on the server.
 
         Args:
             slot:    the free slot.
             scratch: folder for temporary files of the run.
+            traceparent: span of the attempt.
 
         Returns:
             A final state whose hooks still have to run, because the run's process could not; else None.
@@ -109,7 +113,9 @@ class Attempt:
             return None
         self._limit = first_time_limit(self._run, self._configuration.max_time)
         environment = {name: value for name, value in self._configuration.env.items() if value is not None}
-        request = RunRequest(str(self._run.id), environment, str(scratch), slot.device_share)
+        request = RunRequest(
+            str(self._run.id), environment, str(scratch), slot.device_share, str(traceparent or "")
+        )
         stop_watcher = asyncio.create_task(self._stop_when_due(slot))
         try:
             outcome = await slot.execute(request, affinity_keys(self._run))

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import IO, Any, Final, Self
 
 from musetalk_core.errors import DiskFull, EncodeError, EncoderKilled, RenderError
+from musetalk_core.runtime.program_observer import program_started
 
 _GLOBAL_OPTIONS = ["-nostdin", "-hide_banner", "-v", "error", "-y"]
 _MAX_STDERR_LINES, _MAX_STDERR_LINE_BYTES = 50, 500
@@ -119,6 +120,7 @@ class FfmpegProcess:
             arguments: the argument list, the program first.
             has_stdin: True to open a pipe to its standard input.
         """
+        self._report_end = program_started("ffmpeg")
         self._process = subprocess.Popen(
             arguments,
             stdin=subprocess.PIPE if has_stdin else subprocess.DEVNULL,
@@ -215,6 +217,7 @@ class FfmpegProcess:
             with suppress(OSError):  # the pipe may be broken already
                 self.stdin.close()
         self.kill()
+        self._report_end(self._process.returncode == 0)
 
 
 def run_ffmpeg(arguments: list[str], *, timeout_s: float = 3600.0) -> None:

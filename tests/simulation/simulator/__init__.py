@@ -1,1 +1,0 @@
-"""Deterministic simulation: the product on a simulated clock, network, server and store."""
