@@ -160,9 +160,8 @@ def worker(
     ] = None,
 ) -> None:
     """Run only a worker. PREFECT_API_URL sets the Prefect server."""
-    import platform
-
     from deployments.stack import environment
+    from deployments.warm_worker.child.process_identity import worker_name
     from deployments.work_pools import pool_environment, worker_command
     from musetalk_core.media.output.ffmpeg import require_ffmpeg
 
@@ -172,8 +171,7 @@ def worker(
         require_writable_home(settings)
         for folder in (settings.home / "work", environment.temp_folder(settings)):
             folder.mkdir(parents=True, exist_ok=True)
-    name = f"{pool}-{platform.node()}-{os.getpid()}"
-    command = worker_command(pool, name, jobs, serves_health=health_port is not None)
+    command = worker_command(pool, worker_name(pool), jobs, serves_health=health_port is not None)
     overrides = pool_environment(pool) | environment.metrics_environment(metrics_port)
     overrides |= environment.health_environment(health_port, settings.worker.health_host)
     env = environment.worker_environment(settings) | os.environ  # noqa: TID251  operator first

@@ -15,7 +15,9 @@ second, although no service runs more often than every few seconds.
 An event whose predecessor is unknown waits 15 seconds for it. Prefect waits 15 minutes. After a restart, the
 predecessors of the events of all queued and running jobs are unknown to the new process: their automations,
 which enqueue webhooks and cancel child jobs, would be that late. Events of one process arrive in order, so
-that a longer wait finds none. With Redis, known events are stored there, and nothing is changed.
+that a longer wait finds none. With Redis, known events are stored there; but a killed server loses the events
+that it has not sent, and their followers would wait as long. A queued job whose requeue is not seen for two
+minutes counts as lost.
 """
 
 import signal
@@ -24,6 +26,7 @@ from argparse import ArgumentParser
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial, wraps
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
@@ -119,8 +122,11 @@ def slow_service_polling() -> None:
 def shorten_event_wait() -> None:
     """Evaluate the triggers of an event after PRECEDING_EVENT_WAIT if its predecessor has not arrived."""
     from prefect.server.events.ordering import memory
+    from prefect.settings import get_current_settings
 
     memory.PRECEDING_EVENT_LOOKBACK = PRECEDING_EVENT_WAIT  # pyright: ignore[reportPrivateImportUsage]
+    configured: Any = import_module(get_current_settings().server.events.causal_ordering)
+    configured.PRECEDING_EVENT_LOOKBACK = PRECEDING_EVENT_WAIT
 
 
 if __name__ == "__main__":

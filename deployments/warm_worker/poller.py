@@ -18,7 +18,7 @@ from deployments.warm_worker.queue.tenant_limits import TenantLimits
 from deployments.warm_worker.run.attempt import Attempt
 from deployments.warm_worker.run.time_limits import is_expired
 from deployments.warm_worker.run_states import RunStateWriter
-from flows.prefect_state.queue_order import tenant_of
+from flows.prefect_state.queue_order import limited_tenant_of, tenant_of
 from flows.schemas.control import EXPIRED_MESSAGE, REASON_ABORTED
 
 if TYPE_CHECKING:
@@ -136,7 +136,8 @@ class RunPoller:
                     run.id, EXPIRED_MESSAGE, REASON_ABORTED, observed=run
                 )
                 continue
-            if self._tenant_limits and not await self._tenant_limits.acquire(run.id, tenant_of(run.tags)):
+            limited_tenant = limited_tenant_of(run.tags)
+            if self._tenant_limits and not await self._tenant_limits.acquire(run.id, limited_tenant):
                 continue
             self._claimed_runs[run.id] = ClaimedRun(run)
             self._run_queue.rotate_tenant(tenant_of(run.tags))

@@ -22,7 +22,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed
 
 from flows.maintenance.context import SweepAction, SweepContext, is_unchanged
-from flows.prefect_state.attempts import count_attempts
+from flows.prefect_state.attempts import count_attempts, end_before_claim
 from flows.registry import FLOWS
 from tasks.run.counters import LOST_RUNS, count
 
@@ -120,7 +120,10 @@ def _sent_heartbeat(context: SweepContext, run: FlowRun) -> bool:
 def _end_state(client: "SyncPrefectClient", run: FlowRun) -> "State[Any]":
     if run.state_type == StateType.CANCELLING:
         return Cancelled(message="Canceled on request; its worker had already ended.")
-    attempts = count_attempts(client.read_flow_run_states(run.id))
+    history = client.read_flow_run_states(run.id)
+    if (end := end_before_claim(history)) is not None:
+        return end
+    attempts = count_attempts(history)
     silent = f"{NO_HEARTBEAT} for {SUSPECT_AFTER.total_seconds() / 60:.0f} minutes"
     return Crashed(message=f"{silent}; attempts so far: {attempts}.")
 

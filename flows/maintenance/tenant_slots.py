@@ -17,6 +17,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.variables import Variable
 
 from flows.maintenance.context import SweepAction, SweepContext, read_unfinished
+from flows.prefect_state.queue_order import limited_tenant_of
 from tasks.run.tenancy import TENANT_TAG
 
 if TYPE_CHECKING:
@@ -67,7 +68,9 @@ def _count_excess(client: "SyncPrefectClient") -> dict[str, int]:
     if not taken:
         return {}
     claimed = Counter(
-        tag for run in read_unfinished(client) if run.state_type in _CLAIMED for tag in set(run.tags)
+        f"{TENANT_TAG}{limited_tenant_of(run.tags)}"
+        for run in read_unfinished(client)
+        if run.state_type in _CLAIMED
     )
     return {name: slots - claimed[name] for name, slots in taken.items() if slots > claimed[name]}
 

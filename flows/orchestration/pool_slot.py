@@ -65,7 +65,8 @@ class PoolSlot:
             This run as read from the server after waiting.
 
         Raises:
-            Abort:            this run has been rescheduled, or was ended or paused from outside.
+            Abort:            this run has been rescheduled, or was ended or paused from outside, or another
+                attempt continues it.
             Cancelled:        this run was canceled.
             DeadlineExceeded: this run has exceeded its maximum running time, which includes rescheduled time.
         """
@@ -76,6 +77,8 @@ class PoolSlot:
         run = retry_while_unavailable(lambda: self._client.read_flow_run(self._run.id))
         if run.state_type not in (StateType.RUNNING, StateType.CANCELLING):
             raise Abort(f"This run is {run.state_name}.")
+        if run.state_type == self._run.state_type and run.state_id != self._run.state_id:
+            raise Abort("This run was paused and resumed; another attempt continues it.")
         self._check_running_time(run)
         if run.work_pool_name and self._is_contended(run.work_pool_name, run.id):
             self._reschedule(run)

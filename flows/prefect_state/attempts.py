@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from prefect.client.schemas.objects import StateType
 from prefect.states import AwaitingRetry, Crashed, Scheduled
 
 if TYPE_CHECKING:
@@ -48,6 +49,23 @@ def count_attempts(history: "Iterable[State[Any]]") -> int:
     return attempts
 
 
+def end_before_claim(history: "Iterable[State[Any]]") -> "State[Any] | None":
+    """
+    Return the final state that a late claim has replaced; None if the run was queued when it was claimed.
+
+    A worker claims what it read as queued a moment ago. If another worker has executed the run since then,
+    the server accepts the claim nevertheless: it has no rule for the change from Completed to Pending.
+
+    Args:
+        history: all states of the run, oldest first; the last ones belong to the claim.
+    """
+    before = None
+    for state in history:
+        if not (state.is_pending() or state.is_running() or state.type == StateType.CANCELLING):
+            before = state
+    return before if before is not None and before.is_final() else None
+
+
 def backoff_s(attempts: int) -> float:
     """
     Return the delay before the next attempt, in seconds: 1, 4, 16, then 60.
@@ -69,7 +87,11 @@ def state_after_loss(history: "Iterable[State[Any]]", reason: str, max_attempts:
 
     Returns:
         AwaitingRetry with a time in the future, or Crashed with the number of attempts and the last reason.
+        For a run that was claimed after its end: that end.
     """
+    history = list(history)
+    if (end := end_before_claim(history)) is not None:
+        return end
     attempts = max(1, count_attempts(history))
     if attempts >= max_attempts:
         times = "once" if attempts == 1 else f"{attempts} times"

@@ -4,6 +4,8 @@ from typing import Final
 
 CHAIN_TAG: Final = "chain"
 """Tag of every run that creates child jobs and waits for them; prefect.yaml sets it on their deployments."""
+HOUSEKEEPING_TAG: Final = "housekeeping"
+"""Tag of every run that is not a job: webhook deliveries and maintenance; prefect.yaml sets it."""
 PARENT_TAG: Final = "part-of:"
 """Prefix of the tag of a child job; the id of the parent's run follows."""
 RETRY_OF_LABEL: Final = "musetalk.retry_of"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from flows.prefect_state.labels import CHAIN_TAG, HOUSEKEEPING_TAG
 from flows.schemas.control import PRIORITIES, read_control
 from tasks.run.tenancy import TENANT_TAG
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 _NORMAL: Final = PRIORITIES.index("normal")
+_WITHOUT_SLOT: Final = frozenset({CHAIN_TAG, HOUSEKEEPING_TAG})
+"""Tags of runs that take no slot of their tenant's concurrency limit."""
 
 T = TypeVar("T")
 
@@ -36,6 +39,16 @@ class QueuedItem(Generic[T]):
 def tenant_of(tags: Iterable[str]) -> str | None:
     """Return the tenant from a run's tags; None if it has none."""
     return next((tag.removeprefix(TENANT_TAG) for tag in tags if tag.startswith(TENANT_TAG)), None)
+
+
+def limited_tenant_of(tags: Iterable[str]) -> str | None:
+    """
+    Return the tenant of whose concurrency limit a run takes a slot; None if it takes none.
+
+    A batch or pipeline takes none: it would wait for child jobs that wait for its slot. Neither do webhook
+    deliveries, which are no jobs and report jobs that still run.
+    """
+    return None if _WITHOUT_SLOT.intersection(tags) else tenant_of(tags)
 
 
 def priority_rank(run: "FlowRun", queue: str | None) -> int:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -13,6 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from atomic_s3 import atomic_writes, without_conditions
+from fork_server import run_program
 from moto_s3 import KEYS
 from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
@@ -343,9 +343,7 @@ def test_a_job_that_was_killed_after_its_upload_finds_its_object_again(bucket, h
             "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
             "PREFECT_LOGGING_LEVEL": "ERROR",
         }
-        return subprocess.run(
-            [sys.executable, "-c", CHILD, str(run.id), how], env=env, capture_output=True, timeout=240
-        )
+        return run_program([sys.executable, "-c", CHILD, str(run.id), how], env=env)
 
     def stored():
         if where == "bucket":

@@ -38,7 +38,7 @@ def warnings_of(flow, job):
 
 
 def test_a_detected_language_is_told_by_every_job_that_moves_lips(transcribed, portrait_file, speech_file):
-    files = {"audio": f"file://{speech_file}", "engine": "viseme"}
+    files = {"audio": f"file://{speech_file}", "engine": "viseme", "fps": "5"}
     synced = LipSyncJob(video=f"file://{portrait_file}", **files)
     assert warnings_of(lip_sync, synced) == []
     transcribed("de", 0.93)
@@ -54,7 +54,7 @@ def test_english_and_what_is_not_sure_are_not_told(
     transcribed, portrait_file, speech_file, code, probability
 ):
     transcribed(code, probability)
-    job = LipSyncJob(video=f"file://{portrait_file}", audio=f"file://{speech_file}", engine="viseme")
+    job = LipSyncJob(video=f"file://{portrait_file}", audio=f"file://{speech_file}", engine="viseme", fps="5")
     assert warnings_of(lip_sync, job) == []
 
 

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from own_redis import HOST, own_redis
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import (
     GlobalConcurrencyLimitCreate,
@@ -148,6 +149,27 @@ class Leases:
 
     async def read_lease(self, lease):
         return self.held.get(lease)
+
+
+def test_leases_in_redis_are_found_with_their_runs(limited_pool, monkeypatch):
+    with get_client(sync_client=True) as client:
+        tenant = client.read_global_concurrency_limit_by_name("tenant:leased").id
+    monkeypatch.setattr(stray_leases, "CLAIM_TAKES", timedelta(0))
+    with own_redis() as number:
+        monkeypatch.setenv("PREFECT_REDIS_MESSAGING_HOST", HOST)
+        monkeypatch.setenv("PREFECT_REDIS_MESSAGING_DB", str(number))
+        from prefect_redis.lease_storage import ConcurrencyLeaseStorage
+
+        async def story():
+            storage, holder = ConcurrencyLeaseStorage(), ConcurrencyLeaseHolder(type="flow_run", id=uuid4())
+            about = ConcurrencyLimitLeaseMetadata(slots=1, holder=holder)
+            lease = await storage.create_lease([tenant], timedelta(seconds=60), about)
+            async with get_client() as client:
+                client.release_concurrency_slots_with_lease = storage.revoke_lease
+                assert await StrayLeases(client, lambda: storage, lambda _: None).release() == [lease.id]
+                assert await StrayLeases(client, lambda: storage, lambda _: None).release() == []
+
+        asyncio.run(story())
 
 
 def test_only_leases_that_no_claim_names_are_released(limited_pool):

@@ -12,7 +12,7 @@ from prefect.states import Pending
 from prefect.variables import Variable
 
 from flows.maintenance.context import SweepContext
-from flows.maintenance.tenant_slots import UNUSED_SLOT, VARIABLE, free_unused_slots
+from flows.maintenance.tenant_slots import UNUSED_SLOT, VARIABLE, _count_excess, free_unused_slots
 from tasks.settings.retention import RetentionSettings
 
 NOW = datetime.now(UTC)
@@ -93,3 +93,10 @@ def test_an_edited_variable_starts_the_count_again(client, limit, content):
     Variable.set(VARIABLE, content, overwrite=True)
     assert sweep(client, 0) == sweep(client, 5) == [] and taken(client, limit) == 2
     assert sweep(client, 10) == [(UNUSED_SLOT, limit)]
+
+
+@pytest.mark.parametrize("tag", ["chain", "housekeeping"])
+def test_waiting_parents_and_deliveries_occupy_no_slot_of_their_tenant(client, limit, claimed, tag):
+    assert _count_excess(client)[limit] == 1
+    client.update_flow_run(claimed, tags=[limit, tag])
+    assert _count_excess(client)[limit] == 2

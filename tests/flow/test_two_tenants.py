@@ -22,6 +22,7 @@ from tasks.catalog.assets import save_asset
 from tasks.errors import BucketNotAllowed, ManifestInvalid, ObjectMissing
 from tasks.run.tenancy import on_behalf_of
 from tasks.settings import get_settings
+from tasks.steps.fetch import fetch
 from tasks.storage.home_store import _open_store, home_store
 
 GRANTS = [None, "*", "{bucket},{bucket}/main/*,{tenant}/x"]
@@ -110,14 +111,25 @@ def spellings(name, home):
     yield f"file://{quote(str(path)).replace('store', '%73tore')}"
 
 
-def refused(reference, tenant):
+def take(job, tenant):
+    """Run a job for a tenant."""
+    prepare_avatar.with_options(retries=0)(job, Control(tenant=tenant))
+
+
+def fetch_for(job, tenant):
+    """Do what the first task of a job does, without a run on the server."""
+    with on_behalf_of(tenant):
+        fetch.fn(job.video, "video")
+
+
+def refused(reference, tenant, take=take):
     """The error of a job that takes it in; None when the job gets at its bytes."""
     try:
         job = PrepareAvatarJob(video=reference, engine="fake")
     except ValidationError as error:
         return error
     try:
-        prepare_avatar.with_options(retries=0)(job, Control(tenant=tenant))
+        take(job, tenant)
     except RenderError as error:
         return error if error.code in CODES else None
     return None
@@ -133,10 +145,12 @@ def test_no_name_of_an_object_in_the_store_is_an_input(store, home, acme, monkey
         monkeypatch.setenv("MUSETALK_S3__READ_BUCKETS", grants.replace("{bucket}", store.bucket or "media"))
     monkeypatch.setenv("MUSETALK_STORE__LOCAL_ROOTS", f"{home},{home}/home/store,{home}/home/store/outputs")
     forget()
-    names = [one for name in own_names(store, home, acme) for one in spellings(name, home)]
+    plain = list(own_names(store, home, acme))
+    names = [one for name in plain for one in spellings(name, home)]
     tenants = ("other", "acme", None) if grants is None else ("other",)
-    got = [(name, tenant) for tenant in tenants for name in names if refused(name, tenant) is None]
+    got = [(name, tenant) for tenant in tenants for name in names if refused(name, tenant, fetch_for) is None]
     assert got == []
+    assert [name for name in plain if refused(name, "other") is None] == []
 
 
 def test_caches_keys_and_databases_are_no_inputs_either(store, home, acme, monkeypatch):
@@ -151,6 +165,7 @@ def test_caches_keys_and_databases_are_no_inputs_either(store, home, acme, monke
     mine = home / "mine.jpg"
     mine.write_bytes((Path(__file__).parents[1] / "assets" / "astronaut.jpg").read_bytes())
     assert refused(f"file://{mine}", "other") is None
+    assert refused(f"file://{mine}", "other", fetch_for) is None
 
 
 def test_a_folder_of_the_store_under_another_mount_or_case_is_the_same_folder(store, home, acme, monkeypatch):

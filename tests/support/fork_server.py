@@ -44,10 +44,19 @@ IMPORTS = (
     "flows.lip_sync",
     "flows.pipeline",
 )
-MODULES = {"prefect", "uvicorn", "deployments.cli", "deployments.processes.launch"}
+MODULES = {
+    "prefect",
+    "uvicorn",
+    "deployments.cli",
+    "deployments.processes.launch",
+    "deployments.stack.prefect_server",
+}
 """Modules that are run from a fork; others, and other programs, get a process of their own."""
 ROOM = " " * 4096
 """An argument of a process that forks others: its command line becomes theirs."""
+NAMESPACE = "MUSETALK_TEST_NAMESPACE"
+"""Variable of a process that starts as the first of a process namespace of its own, as in a container."""
+_NEW_NAMESPACES, _PRIVATE = 0x20020000, 0x44000
 _SUBREAPER = 36
 _installed = [path for path in sys.path[1:] if path not in os.environ.get("PYTHONPATH", "").split(os.pathsep)]
 _spawn = subprocess.Popen._execute_child
@@ -154,18 +163,31 @@ def serve(line):
         if not data:
             os._exit(0)
         pids, go = os.pipe(), os.pipe()
+        order = json.loads(data)
         if not (middle := os.fork()):
+            if NAMESPACE in order["environment"]:
+                _libc("unshare", _NEW_NAMESPACES)
             if pid := os.fork():
                 os.write(pids[1], str(pid).encode())
                 os._exit(0)
             os.close(go[1])
             os.read(go[0], 1)  # returns when the process in the middle has ended
             line.detach()  # its number is used anew
-            return json.loads(data), files
+            if NAMESPACE in order["environment"]:
+                _libc("mount", b"none", b"/", None, _PRIVATE, None)
+                _libc("mount", b"proc", b"/proc", b"proc", 0, None)
+                del order["environment"][NAMESPACE]
+            return order, files
         os.waitpid(middle, 0)
         line.send(os.read(pids[0], 64))
         for number in (*pids, *go, *files):
             os.close(number)
+
+
+def _libc(name, *arguments):
+    """Make a system call that Python 3.11 does not offer."""
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments):
+        raise OSError(ctypes.get_errno(), name)
 
 
 def take_over(order, files):

@@ -33,15 +33,17 @@ STOP_S = 20
 PYRIGHT = "pyright"
 GROUPS = (
     PYRIGHT,  # first: it needs none of the imports
-    "tests/flow/test_[m-z]*.py",
-    "tests/unit/musetalk_core tests/golden",
+    "tests/flow/test_[m-q]*.py",
+    "tests/flow/test_[r-z]*.py",
+    "tests/unit/musetalk_core/[a-m]*/ tests/golden",
     "tests/warm/test_[o-z]*.py",
     "tests/flow/test_[a-l]*.py",
     "tests/warm/test_[a-n]*.py",
     "tests/api",
+    "tests/unit/musetalk_core/[n-z]*/ tests/unit/musetalk_core/test_*.py",
     "tests/unit/deployments tests/unit/flows tests/unit/tasks",
     "tests/e2e",
-    "tests/repo tests/benchmarks",
+    "tests/repo tests/benchmarks tests/simulation",
 )
 """The longest come first. Long folders are several groups, by the first letter of a file."""
 IMPORTS = (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import httpx
-from prefect.exceptions import Abort, ObjectNotFound
+from prefect.exceptions import Abort, ObjectNotFound, Pause
 from prefect.states import Pending, Submitting
 from prefect.utilities.engine import propose_state
 
@@ -20,6 +20,7 @@ from deployments.warm_worker.ownership import (
     RunOwner,
     claim_message,
 )
+from flows.prefect_state.attempts import end_before_claim
 from tasks.run.retry import is_outage, retry_while_unavailable_async
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ async def claim_run(
                      the tenant has no limit.
 
     Returns:
-        False if another worker has the run, it was cancelled or deleted, or the server is unavailable.
+        False if another worker has the run, it was cancelled, paused or deleted, it has ended, or the server
+        is unavailable.
     """
     owner = this_worker(worker)
     labels: dict[str, Any] = {
@@ -58,11 +60,23 @@ async def claim_run(
     try:
         if not await _propose_pending(client, run_id, claim_message(owner, uuid4().hex[:8], lease)):
             return False
+        if await _restore_end(client, run_id):
+            return False
         await retry_while_unavailable_async(partial(client.update_flow_run_labels, run_id, labels), 60)
-        with contextlib.suppress(Abort):
+        with contextlib.suppress(Abort, Pause):  # neither is an Exception: it would end the worker
             await retry_while_unavailable_async(partial(propose_state, client, Submitting(), run_id), 60)
-    except (Abort, ObjectNotFound, httpx.HTTPError, OSError):
+    except (Abort, Pause, ObjectNotFound, httpx.HTTPError, OSError):
         return False
+    return True
+
+
+async def _restore_end(client: "PrefectClient", run_id: UUID) -> bool:
+    """Undo the claim of a run that had ended since it was read as queued; return whether it had."""
+    history = await retry_while_unavailable_async(partial(client.read_flow_run_states, run_id), 60)
+    end = end_before_claim(history)
+    if end is None:
+        return False
+    await retry_while_unavailable_async(partial(client.set_flow_run_state, run_id, end, force=True), 60)
     return True
 
 

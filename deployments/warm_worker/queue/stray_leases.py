@@ -9,11 +9,11 @@ computer or in Redis, release such leases; elsewhere they expire after `tenant_l
 import asyncio
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import ConcurrencyLeaseHolder, StateType
 
 from deployments.warm_worker.ownership import lease_of
 from flows.prefect_state.queries import read_any_of_async
@@ -97,11 +97,11 @@ class StrayLeases:
         holders: dict[UUID, UUID] = {}
         for lease_id in leases:
             lease = await storage.read_lease(lease_id)
-            holder = lease.metadata.holder if lease and lease.metadata else None
-            if lease is None or holder is None or holder.type != "flow_run" or lease.created_at > latest:
+            run_id = _run_of(lease.metadata.holder) if lease and lease.metadata else None
+            if lease is None or run_id is None or lease.created_at > latest:
                 continue
             if tenants.issuperset(lease.resource_ids):
-                holders[lease_id] = holder.id
+                holders[lease_id] = run_id
         return holders
 
     async def _read_limits(self) -> set[UUID]:
@@ -117,6 +117,13 @@ class StrayLeases:
             return await self._client.read_flow_runs(flow_run_filter=chosen, limit=limit, offset=offset)
 
         return await read_any_of_async(ids, read)
+
+
+def _run_of(holder: Any) -> UUID | None:
+    """Return the run that holds a lease; the storage in Redis gives holders as JSON objects."""
+    if isinstance(holder, dict):
+        holder = ConcurrencyLeaseHolder.model_validate(holder)
+    return holder.id if holder is not None and holder.type == "flow_run" else None
 
 
 def _is_named(lease: UUID, run: "FlowRun | None") -> bool:

@@ -7,6 +7,8 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+from own_redis import HOST, own_redis
+from prefect.settings import PREFECT_SERVER_EVENTS_CAUSAL_ORDERING, temporary_settings
 
 from deployments.stack.prefect_server import (
     PRECEDING_EVENT_WAIT,
@@ -77,11 +79,34 @@ def test_the_servers_services_are_looked_for_once_a_second(monkeypatch):
     assert "Worker(docket)" in inspect.getsource(background_workers.background_worker)
 
 
+@pytest.fixture
+def redis_events(monkeypatch):
+    """Settings of a server whose messages go through an empty database of a real Redis."""
+    with own_redis() as number:
+        monkeypatch.setenv("PREFECT_REDIS_MESSAGING_HOST", HOST)
+        monkeypatch.setenv("PREFECT_REDIS_MESSAGING_DB", str(number))
+        with temporary_settings({PREFECT_SERVER_EVENTS_CAUSAL_ORDERING: "prefect_redis.ordering"}):
+            yield
+
+
 def test_an_event_whose_predecessor_an_earlier_process_saw_waits_seconds(monkeypatch):
+    from prefect.server.events.ordering import memory
+
+    waits_seconds(monkeypatch, memory)
+
+
+def test_an_event_whose_predecessor_died_with_another_server_waits_seconds(monkeypatch, redis_events):
+    from prefect_redis import ordering
+
+    waits_seconds(monkeypatch, ordering)
+
+
+def waits_seconds(monkeypatch, module):
     from prefect.server.events.ordering import EventArrivedEarly, memory
     from prefect.server.events.schemas.events import ReceivedEvent
 
-    monkeypatch.setattr(memory, "PRECEDING_EVENT_LOOKBACK", memory.PRECEDING_EVENT_LOOKBACK)
+    for one in (memory, module):  # taken back afterwards
+        monkeypatch.setattr(one, "PRECEDING_EVENT_LOOKBACK", one.PRECEDING_EVENT_LOOKBACK)
     shorten_event_wait()
 
     def event(age):
@@ -95,7 +120,7 @@ def test_an_event_whose_predecessor_an_earlier_process_saw_waits_seconds(monkeyp
         )
 
     async def story():
-        ordering = memory.CausalOrdering(scope=f"test-{uuid4()}")
+        ordering = module.CausalOrdering(scope=f"test-{uuid4()}")
         early, late = event(PRECEDING_EVENT_WAIT / 2), event(PRECEDING_EVENT_WAIT)
         with pytest.raises(EventArrivedEarly):
             await ordering.wait_for_leader(early)

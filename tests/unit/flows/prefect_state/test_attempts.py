@@ -20,6 +20,7 @@ from flows.prefect_state.attempts import (
     RESCHEDULED_STATE,
     backoff_s,
     count_attempts,
+    end_before_claim,
     state_after_loss,
     state_after_return,
 )
@@ -87,3 +88,24 @@ def test_what_is_given_back_is_due_at_once_and_says_why():
     state = state_after_return("Its worker was shut down.")
     assert state.is_scheduled() and state.name == RESCHEDULED_STATE != "AwaitingRetry"
     assert state.state_details.scheduled_time <= datetime.now(UTC)
+
+
+DONE = Completed(message="done")
+
+
+@pytest.mark.parametrize(
+    ("history", "end"),
+    [
+        ([*MADE, *CLAIM], None),
+        ([*MADE, *LOST, *CLAIM, Running()], None),
+        ([*MADE, *CLAIM, Running(), DONE, Pending()], DONE),
+        ([*MADE, *CLAIM, Running(), DONE, *CLAIM], DONE),
+        ([*MADE, *CLAIM, Running(), DONE, AwaitingRetry(), *CLAIM], None),  # "Retry" on Prefect's page
+    ],
+)
+def test_an_end_that_a_late_claim_has_replaced_is_found(history, end):
+    assert end_before_claim(history) is end
+
+
+def test_a_lost_claim_of_an_ended_run_restores_its_end():
+    assert state_after_loss([*MADE, *CLAIM, Running(), DONE, *CLAIM], "its worker ended", 5) is DONE

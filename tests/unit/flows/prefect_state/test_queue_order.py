@@ -7,9 +7,11 @@ from types import SimpleNamespace
 from uuid import uuid4
 
 from api.orchestrator.queue_estimates import QueueEstimator
+from deployments.manifest import load_deployments
 from deployments.warm_worker.queue.run_queue import RunQueue
-from flows.prefect_state.queue_order import QueuedItem, in_start_order, tenant_of
-from flows.registry import JOB_TYPES
+from flows.prefect_state.labels import CHAIN_TAG, HOUSEKEEPING_TAG
+from flows.prefect_state.queue_order import QueuedItem, in_start_order, limited_tenant_of, tenant_of
+from flows.registry import INTERNAL_FLOWS, JOB_TYPES, ORCHESTRATION_JOB_TYPES
 from flows.schemas.control import DEFAULT_CONTROL, Control
 
 NOW = datetime.now(UTC) - timedelta(hours=1)
@@ -102,3 +104,16 @@ def test_a_long_queue_is_sorted_quickly():
     began = time.process_time()
     assert sorted(in_start_order(items, {}, ())) == list(range(5000))
     assert time.process_time() - began < 1.0
+
+
+def test_parents_and_deliveries_take_no_slot_of_their_tenant():
+    """A parent would wait for child jobs that wait for its slot."""
+    assert limited_tenant_of(["job", "tenant:anna"]) == "anna"
+    assert limited_tenant_of(["job", "chain", "tenant:anna"]) is None
+    assert limited_tenant_of(["housekeeping", "webhook", "tenant:anna"]) is None
+
+
+def test_the_tags_that_take_no_slot_are_those_of_prefect_yaml():
+    tags = {spec.job_type.name: set(spec.tags) for spec in load_deployments()}
+    without = {name for name, found in tags.items() if {CHAIN_TAG, HOUSEKEEPING_TAG} & found}
+    assert without == {*ORCHESTRATION_JOB_TYPES, *INTERNAL_FLOWS}

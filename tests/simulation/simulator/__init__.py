@@ -1,0 +1,1 @@
+"""Deterministic simulation: the product on a simulated clock, network, server and store."""
