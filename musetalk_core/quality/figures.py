@@ -76,7 +76,7 @@ FIGURES: Final[Mapping[FigureName, Figure]] = {
         "Range of the lip aperture (widest fifth of the frames minus narrowest) over that of ordinary speech",
         0.9,
         0.6,
-        "Half the amplitude looks like mumbling. The reference, 0.14 H (21 mm) for the widest vowel, is a"
+        "Half the amplitude looks like mumbling. The reference, 0.13 H (20 mm) for the widest vowel, is a"
         " real speaker's.",
     ),
     "rounding": Figure(

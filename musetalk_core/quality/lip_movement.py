@@ -12,13 +12,13 @@ from musetalk_core.speech.phones import Phone
 from musetalk_core.speech.visemes import BILABIALS, SILENCE, to_arpabet
 from musetalk_core.types import Float
 
-FULL_OPENING_H: Final = 0.14
+FULL_OPENING_H: Final = 0.132
 """
 Range of the lip aperture of ordinary speech where the curves ask for the widest opening, in face heights.
 
-On a clip of a real speaker the ranges of aperture and curves have a ratio of 0.18, which noise of the mesh
-increases, and a slope of 0.105, which errors of the recognized phones decrease (docs/LOG.md). This is the
-geometric mean: 21 mm.
+On a clip of a real speaker, aligned to its transcript, ranges of aperture and curves have a ratio of 0.17,
+which noise of the mesh increases, and a slope of 0.103, which errors of the alignment decrease (docs/LOG.md).
+The geometric mean is 20 mm.
 """
 FULL_WIDTH_H: Final = 0.05
 """Change of the mouth's width in ordinary speech per unit of the curves: the same speaker's slope, 0.052."""

@@ -13,8 +13,13 @@ from musetalk_core.types import Box, Float
 _FINE_SIGMA_H, _MIN_SIGMA_PX = 0.004, 1.2
 """Sigma of the smallest blur; the fine band is between it and twice that, the coarse one up to four times."""
 _MOUTH_MARGIN_H, _SKIN_RADIUS_H, _AREA_MARGIN_H = 0.08, 0.06, 0.1
-_OPENING_MARGIN_H: Final = 0.03
-"""Reach of the fine band: edges of teeth and of the dark mouth are no detail of lips and skin."""
+_OPENING_MARGIN_H: Final = 0.04
+"""Reach of the bands: edges of teeth and of the dark mouth are no detail of lips and skin."""
+_DARK_SHARE, _DARK_MARGIN_H = 0.5, 0.025
+"""
+Pixels of the lips, or this close to them, that are darker than this share of the skin belong to the opening:
+on a mouth that is wide open the mesh is not exact.
+"""
 
 _SKIN_POINTS: Final = (50, 280, 69, 299, 108, 337, 151)
 """Mesh points on the cheekbones and the forehead."""
@@ -54,15 +59,18 @@ def band_energies(picture: Picture, mesh: Float, skin_mesh: Float, changed: Box)
     if min(area.size) < 8:
         return None
     corner = np.array([area.x1, area.y1], np.float32)
-    opening = dilate(fill(marks.opening - corner, area.size), _OPENING_MARGIN_H * unit)
-    lips = dilate(fill(marks.lips - corner, area.size), _MOUTH_MARGIN_H * unit)
-    mouth = (lips & ~opening) > 0
-    skin = np.zeros(mouth.shape, np.uint8)
+    luma = picture.y[area.slices()].astype(np.float32)
+    opening, lips = (fill(outline - corner, area.size) for outline in (marks.opening, marks.lips))
+    skin = np.zeros_like(lips)
     for x, y in spots - corner:
         cv2.circle(skin, (round(float(x)), round(float(y))), max(2, round(_SKIN_RADIUS_H * unit)), 255, -1)
-    if not (mouth.any() and skin.any()):
+    if not skin.any():
         return None
-    luma = picture.y[area.slices()].astype(np.float32)
+    is_dark = luma < np.float32(_DARK_SHARE) * np.median(luma[skin > 0])
+    opening |= dilate(lips, _DARK_MARGIN_H * unit) & (is_dark * np.uint8(255))
+    mouth = (dilate(lips, _MOUTH_MARGIN_H * unit) & ~dilate(opening, _OPENING_MARGIN_H * unit)) > 0
+    if not mouth.any():
+        return None
     sigma = max(_MIN_SIGMA_PX, _FINE_SIGMA_H * unit)
     blurred = [np.asarray(cv2.GaussianBlur(luma, (0, 0), sigma * 2**k), np.float32) for k in range(3)]
     bands = [(blurred[k] - blurred[k + 1]) ** 2 for k in range(2)]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from musetalk_core.errors import InputError
 from musetalk_core.formats.pcm import Samples
 from musetalk_core.speech.phones import Phone
-from musetalk_core.speech.visemes import SILENCE, to_arpabet, visemes_of
+from musetalk_core.speech.visemes import NUCLEUS_SHARE, SILENCE, to_arpabet, visemes_of
 from musetalk_core.types import SPEECH_RATE_HZ, Float
 
 GRID_HZ: Final = 200
@@ -28,9 +28,9 @@ _MOUTH_LEAD_S: Final = 0.02
 _OPEN_SIGMA_S, _WIDTH_SIGMA_S, _LOUDNESS_SIGMA_S = 0.030, 0.060, 0.040
 _LOUD_PERCENTILE: Final = 92
 _MIN_LOUD_RMS: Final = 1e-3  # -60 dBFS: lower bound of the reference loudness
-_MIN_OPEN_SHARE: Final = 0.55
+_MIN_OPEN_SHARE: Final = 0.65
 """Share of its opening that a vowel keeps at zero loudness, as when whispered."""
-_MIN_CLOSURE_S, _CLOSURE_RAMP_S = 0.060, 0.075
+_MIN_CLOSURE_S, _CLOSURE_RAMP_S = 0.060, 0.060
 _MIN_SILENCE_S, _SILENCE_MARGIN_S = 0.16, 0.07
 _SHUT_THRESHOLD, _MIN_SHUT_SHARE = 0.95, 0.3
 """A frame is shut when the closure exceeds the first value in more than this share of its grid steps."""
@@ -97,9 +97,9 @@ def _targets_on_grid(phones: Sequence[Phone], steps: int) -> tuple[Curve, list[P
     for phone in phones:
         start, end = phone.start_s - _MOUTH_LEAD_S, phone.end_s - _MOUTH_LEAD_S
         shapes = visemes_of(phone.name)
-        shape_s = (end - start) / len(shapes)
-        for number, shape in enumerate(shapes):
-            shape_start, shape_end = start + number * shape_s, start + (number + 1) * shape_s
+        glide = start + NUCLEUS_SHARE * (end - start)
+        spans = [(start, end)] if len(shapes) == 1 else [(start, glide), (glide, end)]
+        for shape, (shape_start, shape_end) in zip(shapes, spans, strict=True):
             first, last = max(0, round(shape_start * GRID_HZ)), max(0, round(shape_end * GRID_HZ))
             out[:, first:last] = np.array([[shape.open], [shape.width], [shape.dominance]])
             if shape.closure:

@@ -34,11 +34,14 @@ _VOWELS: Final = {
 }
 _DIPHTHONGS: Final = {
     "EY": ("EH", "IY"),
-    "AY": ("AA", "IY"),
-    "AW": ("AA", "UW"),
+    "AY": ("AA", "IH"),
+    "AW": ("AA", "UH"),
     "OW": ("AO", "UW"),
-    "OY": ("AO", "IY"),
+    "OY": ("AO", "IH"),
 }
+"""First and last vowel; wide diphthongs end before they reach a closed vowel."""
+NUCLEUS_SHARE: Final = 0.6
+"""Share of a diphthong's duration that its first vowel takes."""
 _CONSONANTS_AND_SILENCE: Final = {
     "P B M": Viseme(0.0, 0.0, 1.0, 1.2),
     "F V": Viseme(0.10, 0.15, 0.55, 0.9),
@@ -46,7 +49,7 @@ _CONSONANTS_AND_SILENCE: Final = {
     "SH ZH CH JH": Viseme(0.22, -0.55, 0.0, 0.8),
     "S Z": Viseme(0.15, 0.35, 0.0, 0.7),
     "T D N": Viseme(0.22, 0.1, 0.0, 0.45),
-    "TH DH": Viseme(0.24, 0.1, 0.0, 0.6),
+    "TH DH": Viseme(0.30, 0.1, 0.0, 0.6),
     "K G NG": Viseme(0.30, 0.0, 0.0, 0.3),
     "L": Viseme(0.35, 0.15, 0.0, 0.5),
     "R": Viseme(0.28, -0.5, 0.0, 0.7),
@@ -96,5 +99,5 @@ def to_arpabet(name: str) -> str:
 
 
 def visemes_of(name: str) -> tuple[Viseme, ...]:
-    """Return the mouth shapes of a phone: one, or two of equal length for a diphthong."""
+    """Return the mouth shapes of a phone: one, or two for a diphthong, see `NUCLEUS_SHARE`."""
     return _viseme_table()[to_arpabet(name)]

@@ -32,7 +32,7 @@ from tasks.steps.speech_features import KnownSpeech, load_cached_phones
 QUALITY_KIND: Final = "quality"
 CARD_FILE, MOUTHS_FILE = "card.json", "mouths.jpg"
 """Files in the cache entry; the second is missing if no face was visible."""
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Increase it when the same video gives other figures."""
 _ENGINE_WITH_CURVES: Final = "viseme"
 """The engine whose features are mouth curves."""

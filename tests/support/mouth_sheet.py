@@ -24,7 +24,7 @@ SOUNDS = (
 
 
 def frame_of(names, phones, curves, rate):
-    """Return the frame that shows one of these phones best: closed, most open, or most spread or round."""
+    """Return the frame that shows one of these phones best: closed, open, spread or round, tongue raised."""
     best, at = -1.0, 0
     for phone in phones:
         name = to_arpabet(phone.name)
@@ -32,8 +32,10 @@ def frame_of(names, phones, curves, rate):
             continue
         first, last = int(phone.start_s * rate), max(int(phone.start_s * rate) + 1, int(phone.end_s * rate))
         for number in range(first, min(last, len(curves))):
-            opening, width, closure = curves[number, :3]
+            opening, width, closure, tongue = curves[number]
             worth = closure if name in ("P", "B", "M") else opening + 2 * abs(width)
+            if names[0] == "L":
+                worth = opening + tongue
             worth += 1 - names.index(name) / len(names)
             if worth > best:
                 best, at = worth, number

@@ -7,6 +7,7 @@ specks of teeth.
 """
 
 from functools import lru_cache
+from math import atan2, degrees
 from typing import Final
 
 import cv2
@@ -28,10 +29,17 @@ _SPREAD_SIGMA: Final = 0.014
 _MIXED_WIDTH: Final = 0.007
 """Width of the border of the opening in which a camera mixes its colors with the lips', in H."""
 _SKIN_SHARE: Final = 0.04
-_DIMPLE_RADII, _DIMPLE_OFFSET = (0.034, 0.022), 0.014
-_SHARPENING: Final = 0.6
+_CORNERS: Final = slice(0, 11, 10)
+_DIMPLE_RADII: Final = 0.034, 0.022
+_DIMPLE_OFFSETS: Final = np.array([[-0.014, 0], [0.014, 0]], np.float32)
+_SHARPENING, _SHARPENING_PER_GAP, _MAX_SHARPENING = 0.3, 2.0, 0.55
 _SHARPENED_SIGMA: Final = 0.025
-"""Lips and skin around them are sharpened: they are stretched when an open or smiling mouth closes."""
+_FINEST_SIDE, _COARSEST_SIDE = 0.012, 0.04
+"""
+Lips and skin around them are sharpened: they are stretched when an open or smiling mouth closes, the more the
+wider it is open. Only detail between the two sizes, in H, is amplified: finer detail is noise and remains of
+a compression, which would become streaks.
+"""
 _MIN_OPENNESS: Final = 0.05
 
 
@@ -60,7 +68,11 @@ def close_source(face: FaceFrame, row: bytes) -> Float:
     grid = SamplingGrid(area, *(max(4, round(n * scale)) for n in area.size))
     size = grid.columns, grid.rows
     picture = face.crop[area.slices()]
-    small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.float32)
+    fine, coarse = (
+        cv2.blur(picture, (side, side))
+        for side in (_odd_side(share * mouth.pose.height) for share in (_FINEST_SIDE, _COARSEST_SIDE))
+    )
+    small = np.asarray(cv2.resize(fine, size, interpolation=cv2.INTER_LINEAR), np.float32)
     opening = _opening(small, grid, mouth)
     lips = lip_zone(grid, mouth)
     # the opening gets colors of the lips; those of the skin count where no lip is near
@@ -79,11 +91,16 @@ def close_source(face: FaceFrame, row: bytes) -> Float:
     colours = np.asarray(cv2.resize(colours, area.size), np.float32)
     colours += cv2.merge([grain_tile(mouth.record.grain, face.index, *area.size)] * 3)
     window = levels[area.slices()]
-    detail = cv2.subtract(window, cv2.blur(picture, (3, 3)), dtype=cv2.CV_32F)
-    sharpened *= np.float32(_SHARPENING)
+    detail = cv2.subtract(fine, coarse, dtype=cv2.CV_32F)
+    sharpened *= np.float32(min(_MAX_SHARPENING, _SHARPENING + _SHARPENING_PER_GAP * mouth.edges.gap))
     sharp = cv2.add(window, cv2.multiply(detail, cv2.merge([sharpened] * 3)))
     np.copyto(window, cv2.blendLinear(colours, sharp, replaced, 1 - replaced))
     return levels
+
+
+def _odd_side(pixels: float) -> int:
+    """Return the side of a box blur, odd, at least 1."""
+    return 1 + 2 * max(0, round((pixels - 1) / 2))
 
 
 def _opening(picture: Float, grid: SamplingGrid, mouth: Mouth) -> Float:
@@ -105,12 +122,13 @@ def _dimple_weight(grid: SamplingGrid, mouth: Mouth) -> Float:
     The new corners are farther inside; the dimples would be stretched to lines between them and the cheeks.
     """
     marks = np.zeros((grid.rows, grid.columns), np.uint8)
+    if mouth.smile_strength <= 0:
+        return marks * np.float32(0)
     cells_per_h = mouth.pose.height * grid.columns / grid.area.size[0]
     axes = max(1, round(_DIMPLE_RADII[0] * cells_per_h)), max(1, round(_DIMPLE_RADII[1] * cells_per_h))
-    angle = float(np.degrees(np.arctan2(mouth.pose.axes[0, 1], mouth.pose.axes[0, 0])))
-    for corner, side in ((mouth.upper_outer[0], -1), (mouth.upper_outer[10], 1)):
-        place = corner + np.array([side * _DIMPLE_OFFSET, 0], np.float32)
-        x, y = grid.to_cells(mouth.pose.to_pixels(place[None]))[0]
-        cv2.ellipse(marks, (round(float(x)), round(float(y))), axes, angle, 0, 360, 255, -1, cv2.LINE_AA)
+    angle = degrees(atan2(float(mouth.pose.axes[0, 1]), float(mouth.pose.axes[0, 0])))
+    places = mouth.upper_outer[_CORNERS] + _DIMPLE_OFFSETS
+    for x, y in grid.to_cells(mouth.pose.to_pixels(places)).tolist():
+        cv2.ellipse(marks, (round(x), round(y)), axes, angle, 0, 360, 255, -1, cv2.LINE_AA)
     soft = blur_mask(marks * np.float32(1 / 255), grid, mouth.pose, 0.008)
     return soft * np.float32(mouth.smile_strength)

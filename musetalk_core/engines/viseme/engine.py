@@ -49,7 +49,7 @@ class VisemeEngine:
     """An `Engine` that needs no weights except the bundled face mesh."""
 
     name = "viseme"
-    version = "3"
+    version = "4"
     capabilities = EngineCapabilities(needs_crops=True, thread_safe=True, feature_size=frame_record.SIZE)
 
     batch_size = 8

@@ -1,7 +1,5 @@
 """Telling lips, teeth and the dark of a mouth apart by their colors, in one source frame."""
 
-from typing import Final
-
 import cv2
 import numpy as np
 
@@ -13,33 +11,48 @@ from musetalk_core.types import Float
 
 _UPPER_REACH, _LOWER_REACH = 0.5, 0.7
 """How far into the lips, as a share of their thickness, the opening may extend: the mesh is not exact."""
-_CORNER_REACH: Final = 0.032
-"""How far beyond the outer corners of the mesh it may extend, in H: open mouths are dark up to there."""
+_CORNER_REACH, _CORNER_HEIGHT = 0.032, 0.024
+"""
+How far beyond the outer corners of the mesh it may extend, and half its height there, in H: open mouths are
+dark up to there.
+"""
+
+
+def _zone_weights() -> Float:
+    """Return (26, 108) float32: two curves of 13 points from the control points of a mouth."""
+    out = np.zeros((2, 13, numeric.POINT_COUNT), np.float32)
+    sides = (
+        (numeric.UPPER_INNER, numeric.UPPER_OUTER, _UPPER_REACH),
+        (numeric.LOWER_INNER, numeric.LOWER_OUTER, _LOWER_REACH),
+    )
+    for curve, (inner, outer, reach) in zip(out, sides, strict=True):
+        points = np.arange(11)
+        curve[1 + points, inner.start + points] = 1 - reach
+        curve[1 + points, outer.start + points] = reach
+        curve[0, numeric.UPPER_OUTER.start] = curve[12, numeric.UPPER_OUTER.stop - 1] = 1
+    return out.reshape(26, numeric.POINT_COUNT)
+
+
+def _zone_offsets() -> Float:
+    """Return (26, 2) float32: where the ends of the curves are, from the corners of the mouth."""
+    out = np.zeros((2, 13, 2), np.float32)
+    for curve, y in zip(out, (-_CORNER_HEIGHT, _CORNER_HEIGHT), strict=True):
+        curve[0], curve[12] = (-_CORNER_REACH, y), (_CORNER_REACH, y)
+    return out.reshape(26, 2)
+
+
+_ZONE_WEIGHTS, _ZONE_OFFSETS = _zone_weights(), _zone_offsets()
 
 
 def opening_zone(grid: SamplingGrid, mouth: Mouth) -> Float:
     """Return (rows, columns) float32 0..1: where pixels may belong to the source's opening."""
-    points = mouth.control_points
-    upper = _between(points[numeric.UPPER_INNER], points[numeric.UPPER_OUTER], _UPPER_REACH)
-    lower = _between(points[numeric.LOWER_INNER], points[numeric.LOWER_OUTER], _LOWER_REACH)
-    left, right = points[numeric.UPPER_OUTER][[0, 10]]
-    ends = [[left[0] - _CORNER_REACH, left[1]], [right[0] + _CORNER_REACH, right[1]]]
-    height = np.array([0, 0.024], np.float32)
-
-    def with_ends(curve: Float, side: int) -> Float:
-        first, last = np.array([ends[0]], np.float32), np.array([ends[1]], np.float32)
-        return np.concatenate([first + side * height, curve, last + side * height])
-
-    return fill_between_curves(grid, mouth.pose, with_ends(upper, -1), with_ends(lower, 1))
+    upper, lower = (_ZONE_WEIGHTS @ mouth.control_points + _ZONE_OFFSETS).reshape(2, 13, 2)
+    return fill_between_curves(grid, mouth.pose, upper, lower)
 
 
 def lip_zone(grid: SamplingGrid, mouth: Mouth) -> Float:
     """Return (rows, columns) float32 0..1: lips and opening."""
     return fill_between_curves(grid, mouth.pose, mouth.upper_outer, mouth.lower_outer)
-
-
-def _between(inner: Float, outer: Float, share: float) -> Float:
-    return (inner + share * (outer - inner)).astype(np.float32)
 
 
 def opening_weight(picture: Float, mouth: Mouth) -> Float:
@@ -109,7 +122,7 @@ def extend_colours(picture: Float, weight: Float, sigma: float) -> Float:
     spread = max(2.0, sigma)
     size = max(1, round(columns / spread)), max(1, round(rows / spread))
     premultiplied = cv2.multiply(picture, cv2.merge([weight, weight, weight]))
-    small = cv2.resize(cv2.merge([*cv2.split(premultiplied), weight]), size, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(cv2.merge([*cv2.split(premultiplied), weight]), size, interpolation=cv2.INTER_LINEAR)
     near = cv2.GaussianBlur(small, (0, 0), 1.0)
     # where no known pixel is near, those farther away count
     near += np.float32(0.02) * cv2.GaussianBlur(small, (0, 0), 4.0)

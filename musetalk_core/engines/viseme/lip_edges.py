@@ -9,7 +9,7 @@ from musetalk_core.engines.viseme.numeric import smoothstep_scalar
 from musetalk_core.faces.mesh_topology import LOWER_LIP_INNER, UPPER_LIP_INNER
 from musetalk_core.types import Float
 
-SEAM_POSITION: Final = 0.35
+SEAM_POSITION: Final = 0.26
 """Position of the seam of closed lips between the upper (0) and the lower (1) inner edge of open ones."""
 _TRIM, _MIN_TRIM_PX, _MAX_TRIM_SHARE = 0.0095, 1.2, 0.22
 """Trimmed from an open lip: in face units, at least in pixels (teeth bleed into the lip by about one), and at

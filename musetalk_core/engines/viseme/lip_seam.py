@@ -13,6 +13,8 @@ from musetalk_core.types import Box, Float
 _SMALL_FACE_PX, _MEDIUM_FACE_PX = 110, 220
 """Face heights: below the first, the whole lip area is supersampled; below the second, the opening only;
 above, nothing."""
+_MAX_VISIBLE_GAP: Final = 0.03
+"""From this gap on, the opening is drawn over the seam; only lips of small faces are supersampled then."""
 _BLEND_WIDTH: Final = 0.01
 """Width of the transition to the rest of the picture, in H."""
 
@@ -31,6 +33,8 @@ def smooth_seam(picture: Float, source: Float, area: Box, warp: WarpField, openi
     if warp.mouth.pose.height >= _MEDIUM_FACE_PX:
         return
     is_small = warp.mouth.pose.height < _SMALL_FACE_PX
+    if not is_small and warp.shape.gap * warp.mouth.motion_share >= _MAX_VISIBLE_GAP:
+        return
     redrawn_area, supersampling, columns, rows = (
         (lip_bounds(warp), 3, 20, 14) if is_small else (opening, 2, 16, 6)
     )

@@ -16,7 +16,7 @@ from musetalk_core.types import Float
 
 _CAVITY, _TONGUE, _LOWER_TEETH, _UPPER_TEETH, _REFERENCE_TEETH, _LINE, _ALPHA = 0, 1, 2, 3, slice(4, 7), 7, 8
 _PLANE_COUNT = 9
-_BEHIND_REFERENCE: Final = 0.75
+_BEHIND_REFERENCE: Final = 0.9
 """Brightness of the teeth that are drawn where the reference shows none, at the sides."""
 _LOWER_EDGE: Final = 0.006
 """The same for the lower teeth while the jaw is shut."""
@@ -28,8 +28,12 @@ _SHADOW_COLOUR: Final = 0.9
 """Share of the cavity's color that shadows keep."""
 _ROUND_SHADE: Final = np.array([0.42, 0.37, 0.28], np.float32)
 """Share of the light on the teeth that rounded lips, which protrude, take away; BGR."""
-_ROUND_HIDING: Final = 0.55
-"""Share of the teeth that is hidden in the dark behind rounded lips."""
+_ROUND_HIDING, _FULLY_ROUND = 0.8, 0.8
+"""Share of the teeth that is hidden in the dark behind rounded lips, and the roundness from which it is."""
+_SLIT_SHOWN, _FULLY_SHOWN_GAP = 0.4, 0.05
+"""Share of the teeth that shows in a slit, which lets in little light, and the gap that shows all."""
+_TIP_HEIGHT, _MAX_TIP_SHARE = 0.024, 0.55
+"""Height of the tongue's tip above the lower lip, in face heights and at most as a share of the gap."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,8 +158,10 @@ def _fill_planes(
     edge = opening.teeth.edge if opening.teeth is not None else float(mouth.seam[5, 1]) + UPPER_EDGE
     planes[_TONGUE] = 0
     if shape.tongue > 0:
-        # the tip of the tongue, before the lower teeth and below the upper ones
-        planes[_TONGUE] = lit * _tongue_tip_weight(x, y, edge, bottom) * np.float32(shape.tongue)
+        # before the lower teeth; the upper ones rest on the tip if they fill the opening
+        tip = bottom - min(_TIP_HEIGHT, _MAX_TIP_SHARE * shape.gap)
+        weight = shape.tongue * smoothstep_scalar(shape.gap / _TIP_HEIGHT)
+        planes[_TONGUE] = lit * _tongue_tip_weight(x, y, min(edge, tip)) * np.float32(weight)
         lit -= planes[_TONGUE]
     lit = _fill_upper_teeth(planes, lit, grid, mouth, shape, opening.teeth, edge)
     lit = _fill_lower_teeth(planes, lit, grid, mouth, shape)
@@ -175,7 +181,8 @@ def _fill_upper_teeth(
     edge: float,
 ) -> Float:
     """Write the clip's own teeth, and drawn ones where it shows none; return the light behind them."""
-    shown = 1 - _ROUND_HIDING * shape.roundness
+    shown = _SLIT_SHOWN + (1 - _SLIT_SHOWN) * smoothstep_scalar(shape.gap / _FULLY_SHOWN_GAP)
+    shown *= 1 - _ROUND_HIDING * smoothstep_scalar(shape.roundness / _FULLY_ROUND)
     brightness = 1.0
     if teeth is None:
         planes[_REFERENCE_TEETH] = 0
@@ -237,11 +244,10 @@ def _tongue_weight(distance: Float, squared: Float, y: Float, bottom: float, gap
     return weight * np.float32(0.85)
 
 
-def _tongue_tip_weight(x: Float, y: Float, edge: float, bottom: float) -> Float:
-    """Return the weight of a tongue whose tip touches the upper teeth, as in th, l and d."""
+def _tongue_tip_weight(x: Float, y: Float, top: float) -> Float:
+    """Return the weight of a tongue whose tip is at height `top`, as in th, l and d."""
     width = np.float32(0.065)
-    top = np.square(x / width) * np.float32(0.03) + np.float32(edge - 0.004)
-    weight = smoothstep(np.asarray((y - top) * np.float32(1 / 0.010), np.float32))
+    edge = np.square(x / width) * np.float32(0.02) + np.float32(top - 0.004)
+    weight = smoothstep(np.asarray((y - edge) * np.float32(1 / 0.010), np.float32))
     weight *= smoothstep((width - np.abs(x)) * np.float32(1 / 0.02))
-    weight *= np.float32(1 if bottom > edge else 0)
-    return weight * np.float32(0.8)
+    return weight * np.float32(0.85)

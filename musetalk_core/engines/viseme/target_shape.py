@@ -7,21 +7,26 @@ import numpy as np
 
 from musetalk_core.engines.viseme import numeric
 from musetalk_core.engines.viseme.mouth import CHEEK_SHARES, Mouth
+from musetalk_core.engines.viseme.numeric import smoothstep_scalar
 from musetalk_core.types import Float
 
-MAX_GAP: Final = 0.155
+MAX_GAP: Final = 0.16
 """
-Lip gap of the widest vowel, in face heights: 23 mm.
+Lip gap of the widest vowel, in face heights: 24 mm.
 
 The 95th percentile of the lip aperture is then 0.09 to 0.11 in ordinary speech, as measured on a clip of a
 real speaker (docs/LOG.md).
 """
-_GAP_EXPONENT: Final = 0.85
+_GAP_EXPONENT: Final = 0.78
 """Below 1: small openings gain most, since coarticulation leaves few vowels their full opening."""
 _UPPER_GAP_SHARE: Final = 0.22
 _SPREAD_STRETCH, _ROUND_STRETCH = 0.09, 0.30
 _ROUND_DROP: Final = 0.008
-_CHIN_SHARE: Final = 0.6
+_CHIN_SHARE: Final = 0.58
+_PRESS: Final = 0.006
+"""How far the outer edges of both lips move inwards when lips are pressed, in face heights."""
+_REST_CLOSURE, _REST_OPENING = 0.8, 0.04
+"""Closure of an open source's lips in pauses, where they look closed, and the opening that ends it."""
 _ARCH_FLATTENING: Final = 0.8
 """Share of an open upper lip's arch that is removed; without it a closed mouth frowns."""
 _SMILE_RELAXATION: Final = 0.6
@@ -86,7 +91,7 @@ def compute_target_shape(mouth: Mouth, parameters: MouthParameters) -> TargetSha
     """
     opening = min(parameters.opening, 1 - (1 - _MAX_SMILING_OPENING) * mouth.smile_strength)
     roundness = max(0.0, -parameters.width)
-    gap = MAX_GAP * opening**_GAP_EXPONENT * (1 - 0.35 * roundness)
+    gap = MAX_GAP * opening**_GAP_EXPONENT
     relaxed = 1 - _WIDTH_RELAXATION * (1 - mouth.neutral_width)
     speaking = 1 + (_SPREAD_STRETCH if parameters.width > 0 else _ROUND_STRETCH) * parameters.width
     stretch = relaxed * speaking * (1 - 0.08 * opening)
@@ -136,7 +141,8 @@ def _shape_with_offsets(
     thickness: float,
     parameters: MouthParameters,
 ) -> TargetShape:
-    press = 0.006 * parameters.closure * mouth.motion_share * lip_profile
+    rest = _REST_CLOSURE * mouth.edges.openness * (1 - smoothstep_scalar(parameters.opening / _REST_OPENING))
+    press = _PRESS * max(parameters.closure, rest) * mouth.motion_share * lip_profile
     offsets = np.zeros_like(mouth.control_points)
     upper_offsets, lower_offsets = offsets[numeric.UPPER_INNER], offsets[numeric.LOWER_INNER]
     np.subtract(upper, mouth.edges.upper, out=upper_offsets)

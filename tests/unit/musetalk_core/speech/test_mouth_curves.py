@@ -52,6 +52,15 @@ def test_no_short_bilabial_is_lost(name, offset_s, fps):
     assert out[:, 0].max() > 0.8
 
 
+def test_the_first_vowel_of_a_diphthong_takes_most_of_its_time():
+    sounds = [Phone(0.0, 0.2, "S"), Phone(0.2, 0.6, "AY"), Phone(0.6, 0.8, "S")]
+
+    opening = mouth_curves(None, sounds, 80, Fraction(100))[:, 0]
+
+    assert opening[38] > 0.85 * opening.max(), "half of the diphthong, 20 ms before the sound"
+    assert opening[52] < 0.55 * opening.max()
+
+
 def test_the_mouth_is_shut_in_a_long_pause():
     out = mouth_curves(PcmArray(tone(1.6)), phones("AA AA AA - - - - - - AA AA AA"), 36, FPS)
 

@@ -36,4 +36,4 @@ def test_only_lips_that_meet_close_the_mouth():
 
 
 def test_a_diphthong_moves_from_one_vowel_to_another():
-    assert visemes_of("AW") == (*visemes_of("AA"), *visemes_of("UW"))
+    assert visemes_of("AW") == (*visemes_of("AA"), *visemes_of("UH"))

@@ -39,11 +39,11 @@ from tasks.steps.transcribe import TranscriptionRequest, transcript_key
 
 KEYS = {
     "content": "08b81c72b9820029b4a9e82f8c6d5bdc5e98dfd81b29fdaadffe73e53e383b93",
-    "avatar": "a3e296cf6294f2a410e16a9f9fddb49559b867e52d70f840ba48e7ce31f67b85",
-    "crops": "4756a3183433de4f05db5fb26450f0383e8ff1384d32c498fb42746fc66a70e7",
-    "clip": "a4275487d6a2a0c3cea5e220adc7f30f508f5b4aa4415254ee41ec0faaff3462",
+    "avatar": "4ffb5401335f77914ff0b7e99807044f2feebc02ff224ca6b19b065acf7f1ea7",
+    "crops": "c2e28793b9a561df2354bb1ffdb8c8cd1f9b25a9b43d72918f98fb2ca68a28ef",
+    "clip": "e8732933d17fa3de53b628fb8893c1f74f977ae73087617f44d34896a737209a",
     "video": "be657d35790b1ed9648f56e869087e77ab3810c82dad445d8e0e9e38f6f0b4e7",
-    "features": "2e6b5c637a622e38227185e1189ccb6421c2a96dee1b1c383c58cedf1f3bf9d4",
+    "features": "0970826481a40fc2b534531530d5f6c6a2b63df3c2f13e4e288bf4b19d4274c3",
     "framed": "73886e2035c280cc7a31f8e6fcadfcb874ebd498ce8abb98cde8ed775935d6aa",
     "captioned": "917e9360d87b20056505069f96841bf332d1c482607b6fcd7844fc4b80fc7f65",
     "sentence": "5e18e4c04cc51a5b7b94e8476e32cd0b743ed33653d4cfd4ceb2544d525e8069",
@@ -54,7 +54,7 @@ KEYS = {
     "look": "8adf13f3bcb3c1e4e9b7dfc6fdac8d7d913b73fc5eaece8d37f89edd1a559cca",
     "transcript": "707b4d170867f0d720f065d02686be763532770fc17cd020fac68e1975d350b1",
 }
-"""Keys of CORE_VERSION 3 and version 3 of the engine viseme."""
+"""Keys of CORE_VERSION 3 and version 4 of the engine viseme."""
 
 TASKS = {
     "draw",

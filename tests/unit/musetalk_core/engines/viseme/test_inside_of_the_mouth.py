@@ -77,6 +77,42 @@ def test_the_tip_of_the_tongue_shows_when_it_is_asked_for():
     assert redness(raised) > redness(rest) + 50
 
 
+def smile():
+    """A smile and what is known of it: its own teeth fill the opening of most sounds."""
+    one = face(0.06)
+    return one, knowledge(one, donors={0: one})
+
+
+def test_the_tip_of_the_tongue_shows_in_front_of_teeth_that_fill_the_opening():
+    one, known = smile()
+
+    rest, raised = speak(one, (0.25, 0, 0, 0), (0.25, 0, 0, 1), known=known)
+
+    teeth, tongue = (middle_of_the_mouth(one, crop)[8:14, 4:-4] for crop in (rest, raised))
+    assert tongue.mean() < 0.7 * teeth.mean()
+
+
+def middle_of_the_mouth(one, crop):
+    x, y = measure_mouth(one, knowledge(one).frame_features[0]).pose.centre
+    return crop[int(y) - 6 : int(y) + 12, int(x) - 12 : int(x) + 12].mean(axis=2)
+
+
+def test_little_light_falls_on_teeth_in_a_slit():
+    one, known = smile()
+
+    slit, opened = (middle_of_the_mouth(one, c) for c in speak(one, (0.06, 0, 0), (0.4, 0, 0), known=known))
+
+    assert slit.max() < 0.8 * opened.max()
+
+
+def test_rounded_lips_hide_the_teeth():
+    one, known = smile()
+
+    plain, rounded = (middle_of_the_mouth(one, c) for c in speak(one, (0.3, 0, 0), (0.3, -1, 0), known=known))
+
+    assert np.percentile(rounded[6:], 90) < 0.4 * np.percentile(plain[6:], 90)
+
+
 def test_the_lower_teeth_follow_the_jaw():
     """Teeth below the middle of the opening appear only when the jaw drops."""
     one = face(0.0)

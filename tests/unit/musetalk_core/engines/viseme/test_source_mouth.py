@@ -111,6 +111,42 @@ def test_a_smile_becomes_narrower_and_straighter_before_it_speaks():
     assert np.ptp(straight.upper[:, 0]) == pytest.approx(0.24, abs=0.005), "a relaxed mouth keeps its width"
 
 
+def checkerboard(levels, one):
+    """Return the amplitude of single-pixel detail at the edge of the lower lip."""
+    x, y = np.round(one.landmarks[17] - np.float32([one.box.x1, one.box.y1])).astype(int)
+    part = levels[y - 4 : y + 4, x - 20 : x + 20].mean(axis=2)
+    rows, columns = np.indices(part.shape)
+    return abs(float((part * (-1.0) ** (rows + columns)).mean()))
+
+
+def test_sharpening_leaves_noise_and_remains_of_a_compression_alone():
+    one = face(0.06)
+    rows, columns = np.indices(one.crop.shape[:2])
+    noise = (6 * (-1) ** (rows + columns))[..., None]
+    noisy = replace(one, crop=np.clip(one.crop.astype(int) + noise, 0, 255).astype(np.uint8))
+
+    closed = close_source(noisy, row(noisy).tobytes())
+
+    assert checkerboard(closed, one) < 1.15 * checkerboard(noisy.crop.astype(float), one)
+
+
+def lip_offsets(one, parameters):
+    shape = compute_target_shape(measure_mouth(one, row(one)), parameters)
+    return shape.control_offsets[5, 1], shape.control_offsets[66, 1]
+
+
+def test_lips_of_an_open_source_are_pressed_in_pauses_as_well():
+    """An upper and a lower lip that only touch look open on an enlarged smile."""
+    touching, pressed = MouthParameters(0, 0, 0), MouthParameters(0, 0, 1)
+    assert lip_offsets(face(0.0), touching) == (0, 0), "a closed mouth keeps its lips"
+
+    upper, lower = lip_offsets(face(0.06), touching)
+    pressed_upper, pressed_lower = lip_offsets(face(0.06), pressed)
+
+    assert upper == pytest.approx(pressed_upper, abs=0.0015)
+    assert lower == pytest.approx(pressed_lower, abs=0.0015)
+
+
 def test_cheeks_follow_the_corners_of_the_mouth():
     one = smiling()
     shape = compute_target_shape(measure_mouth(one, row(one)), MouthParameters(0.2, -1, 0))
