@@ -27,6 +27,8 @@ def main() -> None:
     from face_cases import face_cases
     from mouth_sheet import SOUNDS, frame_of, mouth, sheet
 
+    from musetalk_core.rendering.chunking import Chunk
+
     titles = ["source", *(title for title, _ in SOUNDS)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -35,10 +37,13 @@ def main() -> None:
         for speech in picture.speeches(folder):
             rows = []
             for case, scene in scenes:
-                curves, pairs, _ = picture.talk(scene, speech, folder)
+                curves = picture.curves_of(speech)
                 shown = [frame_of(phones, speech.phones, curves, picture.RATE) for _, phones in SOUNDS]
-                mouths = [mouth(pairs[shown[0]].source, pairs[shown[0]].landmarks)]
-                rows.append((case.name, mouths + [mouth(pairs[k].output, pairs[k].landmarks) for k in shown]))
+                pairs = [
+                    picture.render(scene, curves, Chunk(0, frame, frame + 1), folder)[0][0] for frame in shown
+                ]
+                mouths = [mouth(pairs[0].source, pairs[0].landmarks)]
+                rows.append((case.name, mouths + [mouth(pair.output, pair.landmarks) for pair in pairs]))
             pixels = cv2.cvtColor(sheet(rows, titles), cv2.COLOR_BGR2RGB)
             Image.fromarray(pixels).save(HERE / f"mouths-{speech.name}.webp", quality=QUALITY)
 

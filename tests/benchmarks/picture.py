@@ -81,12 +81,23 @@ def prepared(face: FaceCase, folder):
     return Scene(archive.load_avatar(place), face.path, RATE)
 
 
+def curves_of(speech):
+    """Return (T, 4) float32, the curves of a speech that the engine is given."""
+    frames = int(speech.samples.count / 16000 * RATE)
+    [curves] = load_engine("viseme").encode_audio(speech.samples, frames, RATE, speech.phones)
+    return curves
+
+
 def talk(scene, speech, folder):
     """Render a speech; return its curves, the frame pairs, and CPU seconds of rendering per frame."""
+    curves = curves_of(speech)
+    pairs, seconds = render(scene, curves, Chunk(0, 0, len(curves)), folder)
+    return curves, pairs, seconds / len(curves)
+
+
+def render(scene, curves, chunk, folder):
+    """Render the frames of a chunk; return the frame pairs, and CPU seconds of rendering."""
     engine = load_engine("viseme")
-    frames = int(speech.samples.count / 16000 * RATE)
-    [curves] = engine.encode_audio(speech.samples, frames, RATE, speech.phones)
-    chunk = Chunk(0, 0, frames)
     place = Path(tempfile.mkdtemp(dir=folder))
     started = time.process_time()
     render_chunk(scene, engine, Float32RowArray.from_blocks([curves]), chunk, place, threads=1)
@@ -101,15 +112,13 @@ def talk(scene, speech, folder):
     crops = CropReader.open(place)
     with FrameReader(scene.source, avatar.index) as reader:
         sources = crops.sources.tolist()
-        for number, (picture, output) in enumerate(
-            zip(reader.read(sources), compose(scene, engine, crops, chunk, SEED), strict=True)
-        ):
-            source = sources[number]
+        frames = zip(reader.read(sources), compose(scene, engine, crops, chunk, SEED), strict=True)
+        for source, (number, (picture, output)) in zip(sources, enumerate(frames, chunk.start), strict=True):
             shown = picture if idle is None else idle.picture_at(picture, None, float(number / RATE))
             box = avatar.box(source)
             region = ChangedRegion.from_box(box, picture.width, picture.height)
             pairs.append(FramePair(number, shown, output, region, avatar.landmarks(source)))
-    return curves, pairs, seconds / frames
+    return pairs, seconds
 
 
 def measure(speech, curves, pairs):

@@ -21,7 +21,7 @@ from musetalk_core.engines.viseme.sampling_grid import SamplingGrid, blur_mask
 from musetalk_core.engines.viseme.warp_field import can_change_everywhere, change_mask
 from musetalk_core.types import Box, Float
 
-_MARGIN: Final = 0.06
+_MARGIN: Final = 0.05
 _MAX_PIXELS_PER_H: Final = 100
 """Masks and lip colors are computed at this density: they have no finer detail."""
 _SPREAD_SIGMA: Final = 0.014

@@ -32,7 +32,7 @@ _ROUND_HIDING, _FULLY_ROUND = 0.8, 0.8
 """Share of the teeth that is hidden in the dark behind rounded lips, and the roundness from which it is."""
 _SLIT_SHOWN, _FULLY_SHOWN_GAP = 0.4, 0.05
 """Share of the teeth that shows in a slit, which lets in little light, and the gap that shows all."""
-_TIP_HEIGHT, _MAX_TIP_SHARE = 0.024, 0.55
+_TIP_HEIGHT, _MAX_TIP_SHARE = 0.03, 0.55
 """Height of the tongue's tip above the lower lip, in face heights and at most as a share of the gap."""
 
 

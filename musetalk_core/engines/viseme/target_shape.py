@@ -10,14 +10,14 @@ from musetalk_core.engines.viseme.mouth import CHEEK_SHARES, Mouth
 from musetalk_core.engines.viseme.numeric import smoothstep_scalar
 from musetalk_core.types import Float
 
-MAX_GAP: Final = 0.16
+MAX_GAP: Final = 0.165
 """
-Lip gap of the widest vowel, in face heights: 24 mm.
+Lip gap of the widest vowel, in face heights: 25 mm.
 
 The 95th percentile of the lip aperture is then 0.09 to 0.11 in ordinary speech, as measured on a clip of a
 real speaker (docs/LOG.md).
 """
-_GAP_EXPONENT: Final = 0.78
+_GAP_EXPONENT: Final = 0.85
 """Below 1: small openings gain most, since coarticulation leaves few vowels their full opening."""
 _UPPER_GAP_SHARE: Final = 0.22
 _SPREAD_STRETCH, _ROUND_STRETCH = 0.09, 0.30
