@@ -148,11 +148,11 @@ def test_a_frozen_mouth(clip, speech, good, tmp_path):
 
 
 def test_half_the_amplitude(clip, speech, good, tmp_path):
-    """About half: small openings gain most, see `_GAP_EXPONENT` of the engine."""
+    """Less than half: small openings gain most, see `_GAP_EXPONENT` of the engine."""
     card = other_rendering(clip, clip.curves * [0.3, 1, 1], tmp_path, speech)
 
     assert_defect("amplitude", card, good)
-    assert card["amplitude"].value == pytest.approx(0.46 * good["amplitude"].value, rel=0.1)
+    assert card["amplitude"].value == pytest.approx(0.41 * good["amplitude"].value, rel=0.1)
     assert not card["correlation"].is_defect
 
 
