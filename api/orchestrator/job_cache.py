@@ -56,6 +56,7 @@ class JobCache:
         self._read, self._max_age_s = read, max_age_s
         self._entries: OrderedDict[UUID, _CacheEntry] = OrderedDict()
         self._requests: dict[UUID, asyncio.Task[Job]] = {}
+        self._request_starts: dict[UUID, float] = {}
         self._change_events: dict[UUID, asyncio.Event] = {}
         self._listener: asyncio.Task[None] | None = None
 
@@ -85,10 +86,11 @@ class JobCache:
         return await asyncio.shield(self._start_request(job_id))
 
     def _start_request(self, job_id: UUID) -> "asyncio.Task[Job]":
-        request = self._requests.get(job_id)
-        if request is None:
+        request, now = self._requests.get(job_id), time.monotonic()
+        # what an older request returns was read too long ago for a new reader
+        if request is None or now - self._request_starts[job_id] > self._max_age_s:
             request = asyncio.create_task(self._fetch(job_id))
-            self._requests[job_id] = request
+            self._requests[job_id], self._request_starts[job_id] = request, now
             request.add_done_callback(lambda done: self._on_request_done(job_id, done))
         return request
 
@@ -104,7 +106,7 @@ class JobCache:
 
     def _on_request_done(self, job_id: UUID, request: asyncio.Task[Job]) -> None:
         if self._requests.get(job_id) is request:
-            del self._requests[job_id]
+            del self._requests[job_id], self._request_starts[job_id]
         if not request.cancelled():
             request.exception()  # mark as retrieved: callers that waited received it
 
@@ -112,6 +114,7 @@ class JobCache:
         """Drop the cached job after a change, and wake the requests that wait for the change."""
         self._entries.pop(job_id, None)
         self._requests.pop(job_id, None)
+        self._request_starts.pop(job_id, None)
         if change_event := self._change_events.pop(job_id, None):
             change_event.set()
 

@@ -79,6 +79,20 @@ def test_the_time_counts_from_the_question_not_from_the_answer():
     assert run(story, source, max_age_s=0.2) == "answer 2"
 
 
+def test_a_reader_does_not_wait_for_the_answer_to_a_question_that_is_too_old():
+    source, job = Source(pause_s=0.5), uuid4()
+
+    async def story(live):
+        first = asyncio.create_task(live.read(job))
+        await asyncio.sleep(0.05)
+        joined = asyncio.create_task(live.read(job))
+        await asyncio.sleep(0.25)
+        late = await live.read(job)
+        return (await first).type, (await joined).type, late.type
+
+    assert run(story, source, max_age_s=0.2) == ("answer 1", "answer 1", "answer 2")
+
+
 def test_a_change_ends_it_early_even_while_the_question_is_out():
     source, job = Source(pause_s=0.1), uuid4()
 
