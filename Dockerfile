@@ -3,7 +3,7 @@
 #   docker build --target worker -t musetalk-flows-worker .    worker that renders
 #   docker build                 -t musetalk-flows .           all services in one container, as `musetalk up`
 # deployments/compose.yaml combines the first two with PostgreSQL and S3; see docs/how-to/docker.md.
-# Listening on a public address requires MUSETALK_API__KEYS. Its parts were tested one by one, without Docker.
+# Listening on a public address requires MUSETALK_API__KEYS.
 
 ARG PYTHON=3.11-slim-bookworm
 
@@ -17,6 +17,12 @@ COPY musetalk_core musetalk_core
 COPY deployments deployments
 RUN pip install --no-cache-dir -c constraints.txt build hatchling \
     && python -m build --no-isolation --wheel --outdir /wheels
+
+
+# lists the Python packages of the images with versions and licences; nothing else of this stage gets into one
+FROM python:${PYTHON} AS sbom
+RUN --mount=type=bind,source=constraints.txt,target=/tmp/constraints.txt \
+    python -m venv /sbom && /sbom/bin/pip install --no-cache-dir -c /tmp/constraints.txt cyclonedx-bom
 
 
 FROM python:${PYTHON} AS base
@@ -36,10 +42,13 @@ RUN useradd --create-home --uid 10001 musetalk \
 # mounted, not copied, so that neither the wheel nor the constraints stay in a layer. The packages' bytecode stays:
 # the file system is read-only at run time, and without it every process takes twice the CPU time to start.
 RUN --mount=type=bind,source=constraints.txt,target=/tmp/constraints.txt \
+    --mount=type=bind,from=sbom,source=/sbom,target=/sbom \
     --mount=type=bind,from=wheel,source=/wheels,target=/tmp/wheels \
     pip install -c /tmp/constraints.txt "musetalk-flows[redis] @ file://$(ls /tmp/wheels/*.whl)" \
     && find "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
-       -type d -name tests -prune -exec rm -rf {} +
+       -type d -name tests -prune -exec rm -rf {} + \
+    && /sbom/bin/cyclonedx-py environment --output-reproducible --no-validate \
+       -o /usr/local/share/musetalk-flows.cdx.json /usr/local/bin/python
 WORKDIR /home/musetalk/data
 # a number: Kubernetes' runAsNonRoot cannot check a name
 USER 10001
@@ -60,13 +69,16 @@ ARG TORCH_INDEX=
 USER 0
 # openai-whisper requires triton, a compiler for GPUs of 1 GB, and works without it on a CPU.
 RUN --mount=type=bind,source=constraints.txt,target=/tmp/constraints.txt \
+    --mount=type=bind,from=sbom,source=/sbom,target=/sbom \
     --mount=type=bind,from=wheel,source=/wheels,target=/tmp/wheels \
     if [ -n "$TORCH_INDEX" ]; then \
       pip install --no-deps -c /tmp/constraints.txt --index-url "$TORCH_INDEX" torch; fi \
     && pip install -c /tmp/constraints.txt "musetalk-flows[neural] @ file://$(ls /tmp/wheels/*.whl)" \
     && if python -c "import sys, torch; sys.exit(torch.version.cuda is not None)"; then pip uninstall --yes triton; fi \
     && find "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
-       -type d -name tests -prune -exec rm -rf {} +
+       -type d -name tests -prune -exec rm -rf {} + \
+    && /sbom/bin/cyclonedx-py environment --output-reproducible --no-validate \
+       -o /usr/local/share/musetalk-flows.cdx.json /usr/local/bin/python
 USER 10001
 HEALTHCHECK --interval=15s --timeout=8s --start-period=30m \
     CMD ["python", "-m", "deployments.stack.healthcheck", "http://127.0.0.1:8081/health"]

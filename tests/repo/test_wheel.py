@@ -26,7 +26,7 @@ STAGES = stages()
 
 def installation(stage):
     """The shell lines of a stage that call pip."""
-    lines = [re.sub(r"--mount=\S+ ", "", line) for line in STAGES[stage].all("RUN")]
+    lines = [re.sub(r"--mount=\S+ | && /sbom/.*", "", line) for line in STAGES[stage].all("RUN")]
     return [line for line in lines if line.startswith("pip install")]
 
 
