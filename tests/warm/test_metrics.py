@@ -18,7 +18,7 @@ class Scrape:
         self.names = {
             family.name + ("_total" if family.type == "counter" else "")
             for family in families
-            if family.name.startswith("musetalk_")
+            if family.name.startswith("musetalk_") and not family.name.endswith("_created")
         }
         samples = [sample for family in families for sample in family.samples]
         self._values = {(one.name, frozenset(one.labels.values())): one.value for one in samples}
