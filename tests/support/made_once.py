@@ -8,8 +8,8 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-VARIABLE = "MUSETALK_TEST_SHARED"
-"""Names the folder; without it, this process has one of its own."""
+VARIABLE = "SHARED_TEST_FOLDER"
+"""Names the folder; without it, this process has one of its own. Not MUSETALK_*: it is no setting."""
 
 
 def made_once(name: str, make: Callable[[Path], object]) -> Path:
