@@ -20,10 +20,10 @@ from flows.schemas.control import Event
 from flows.schemas.webhook import DEAD_LETTER, DELIVERED, DELIVERY_KEY, REPLAY, NotifyJob, job_tag
 from tasks.tracing.traceparent import TRACE_LABEL, trace_labels
 
-_BACKLOG_TTL_S: Final = 10.0
-
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
+
+_BACKLOG_TTL_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,10 @@ import json
 import logging
 
 import pytest
-from otlp_sink import collecting
+from otlp_sink import traced_process
 
 from api.logging import JsonFormatter
-from musetalk_core.runtime import program_observer
-from tasks.settings import get_settings
 from tasks.tracing import spans
-from tasks.tracing.hooks import trace_process
 from tasks.tracing.spans import current_traceparent
 
 GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -19,19 +16,8 @@ SPEECH = {"text": "Hello, dear customer."}
 
 @pytest.fixture
 def sink(environment):
-    factory = logging.getLogRecordFactory()
-    with collecting() as sink:
-        environment.setenv("MUSETALK_TRACING__ENDPOINT", sink.url)
-        get_settings.cache_clear()
-        spans._tracing.cache_clear()
-        trace_process("musetalk-api")
+    with traced_process(environment, "musetalk-api") as sink:
         yield sink
-        spans._tracing()._provider.shutdown()
-    program_observer.set_program_observer(program_observer._observe_nothing)
-    logging.setLogRecordFactory(factory)
-    environment.delenv("MUSETALK_TRACING__ENDPOINT")
-    get_settings.cache_clear()
-    spans._tracing.cache_clear()
 
 
 def test_a_request_continues_the_trace_of_its_caller(sink, connect, runs):

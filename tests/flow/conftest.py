@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.exceptions import ObjectNotFound
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.states import Running, Scheduled
 from prefect_server import flow_server
 from prefect_settings import prefect_settings
@@ -43,6 +44,19 @@ def home(tmp_path, monkeypatch, prefect_server):
     with prefect_settings(results=results, flows={"heartbeat_frequency": None}):
         yield tmp_path
     fresh_settings()
+
+
+@pytest.fixture
+def client_with_pool(home):
+    """A function that makes a work pool of the warm worker and gives a client of the server."""
+    with get_client(sync_client=True) as client:
+
+        def with_pool(name):
+            with contextlib.suppress(ObjectAlreadyExists):
+                client.create_work_pool(WorkPoolCreate(name=name, type="warm-process"))
+            return client
+
+        yield with_pool
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,10 @@
 """Claims of runs that changed after a worker had read them as queued, on a real server."""
 
 import asyncio
-import contextlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import (
     Cancelled,
     Completed,
@@ -26,11 +23,8 @@ POOL = "claims"
 
 
 @pytest.fixture
-def client(home):
-    with get_client(sync_client=True) as client:
-        with contextlib.suppress(ObjectAlreadyExists):
-            client.create_work_pool(WorkPoolCreate(name=POOL, type="warm-process"))
-        yield client
+def client(client_with_pool):
+    return client_with_pool(POOL)
 
 
 @pytest.fixture

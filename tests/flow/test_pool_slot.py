@@ -1,11 +1,7 @@
 """The worker slot of a waiting batch or pipeline, on a real server."""
 
-import contextlib
-
 import pytest
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.exceptions import Abort, ObjectAlreadyExists
+from prefect.exceptions import Abort
 from prefect.states import Pending, Running, Scheduled, Suspended
 
 from flows.orchestration.pool_slot import PoolSlot
@@ -14,11 +10,8 @@ POOL = "pool-slots"
 
 
 @pytest.fixture
-def client(home):
-    with get_client(sync_client=True) as client:
-        with contextlib.suppress(ObjectAlreadyExists):
-            client.create_work_pool(WorkPoolCreate(name=POOL, type="warm-process"))
-        yield client
+def client(client_with_pool):
+    return client_with_pool(POOL)
 
 
 def test_an_attempt_ends_if_the_run_was_paused_and_another_attempt_has_resumed_it(client):

@@ -4,14 +4,11 @@ import threading
 import time
 
 import pytest
-from otlp_sink import collecting
+from otlp_sink import traced_process
 
 from flows.schemas.speech import SpeechJob
 from flows.speech import speech
-from musetalk_core.runtime import program_observer
-from tasks.settings import get_settings
 from tasks.tracing import provider, spans
-from tasks.tracing.hooks import trace_process
 
 TEXT = "My mother bought five big blue balloons. Was it better?"
 
@@ -19,17 +16,8 @@ TEXT = "My mother bought five big blue balloons. Was it better?"
 @pytest.fixture
 def sink(home, monkeypatch):
     """A collector that gets the spans of this process."""
-    with collecting() as sink:
-        monkeypatch.setenv("MUSETALK_TRACING__ENDPOINT", sink.url)
-        get_settings.cache_clear()
-        spans._tracing.cache_clear()
-        trace_process("musetalk-run")
+    with traced_process(monkeypatch, "musetalk-run") as sink:
         yield sink
-        spans._tracing()._provider.shutdown()
-        program_observer.set_program_observer(program_observer._observe_nothing)
-    monkeypatch.delenv("MUSETALK_TRACING__ENDPOINT")
-    get_settings.cache_clear()
-    spans._tracing.cache_clear()
 
 
 def test_a_run_is_one_trace_from_flow_to_ffmpeg(sink):

@@ -1,6 +1,7 @@
 """A collector on loopback: decodes what OTLP exporters send, and keeps the spans."""
 
 import gzip
+import logging
 import threading
 import time
 from contextlib import contextmanager
@@ -109,3 +110,32 @@ def collecting():
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextmanager
+def traced_process(patch, service):
+    """
+    Let this process send its spans to a collector, as a service does, and undo all of it at the end.
+
+    Args:
+        patch:   the test's `MonkeyPatch`.
+        service: name of the service.
+    """
+    from musetalk_core.runtime import program_observer
+    from tasks.settings import get_settings
+    from tasks.tracing import spans
+    from tasks.tracing.hooks import trace_process
+
+    records = logging.getLogRecordFactory()
+    with collecting() as sink:
+        patch.setenv("MUSETALK_TRACING__ENDPOINT", sink.url)
+        get_settings.cache_clear()
+        spans._tracing.cache_clear()
+        trace_process(service)
+        yield sink
+        spans._tracing()._provider.shutdown()
+    program_observer.set_program_observer(program_observer._observe_nothing)
+    logging.setLogRecordFactory(records)
+    patch.delenv("MUSETALK_TRACING__ENDPOINT")
+    get_settings.cache_clear()
+    spans._tracing.cache_clear()
