@@ -74,7 +74,7 @@ def span(
 
     Args:
         name:       name of the span, of a small set: no ids and no texts.
-        attributes: attributes, see `tasks.tracing.attributes`.
+        attributes: attributes, see `tasks.tracing.handle`.
         kind:       role of the span, for tools that draw services.
         parent:     traceparent of the parent, in place of the current span; an invalid one counts as none.
         link:       traceparent of a span that caused this one without being its parent.

@@ -111,7 +111,7 @@ def test_states_and_their_rejections(real, simulated, seed):
 
 
 def test_a_run_is_resumed_only_if_it_is_paused(real, simulated):
-    def story(side):
+    def requests(side):
         run = side.client.create_flow_run_from_deployment(side.deployment).id
         seen = [side.client.resume_flow_run(run).status.value]
         for state in (Pending(), Running(), Suspended()):
@@ -119,11 +119,11 @@ def test_a_run_is_resumed_only_if_it_is_paused(real, simulated):
         seen.append(side.client.resume_flow_run(run).status.value)
         return seen, side.client.read_flow_run(run).state_name
 
-    assert story(real) == story(simulated)
+    assert requests(real) == requests(simulated)
 
 
 def test_a_key_makes_one_run_and_labels_are_merged(real, simulated):
-    def story(side):
+    def requests(side):
         make = side.client.create_flow_run_from_deployment
         first = make(
             side.deployment, idempotency_key="one", parameters={"a": 1}, tags=["x"], labels={"k": "1"}
@@ -134,7 +134,7 @@ def test_a_key_makes_one_run_and_labels_are_merged(real, simulated):
         own = {name: value for name, value in found.labels.items() if not name.startswith("prefect.")}
         return first.id == again.id, found.parameters, sorted(found.tags), own, found.idempotency_key
 
-    assert story(real) == story(simulated)
+    assert requests(real) == requests(simulated)
 
 
 def test_slots_and_leases(real, simulated):
@@ -147,7 +147,7 @@ def test_slots_and_leases(real, simulated):
             return error.response.status_code
         return response.json()["lease_id"]
 
-    def story(side):
+    def requests(side):
         leases = [take(side), take(side)]
         seen = [take(side)]
         side.client.release_concurrency_slots_with_lease(leases[0])
@@ -164,11 +164,11 @@ def test_slots_and_leases(real, simulated):
             side.client.read_global_concurrency_limit_by_name("tenant:unknown")
         return seen
 
-    assert story(real) == story(simulated)
+    assert requests(real) == requests(simulated)
 
 
 def test_filters_orders_and_pages(real, simulated):
-    def story(side):
+    def requests(side):
         make = side.client.create_flow_run_from_deployment
         runs = [make(side.deployment, tags=[f"t{n % 2}", "all", "pages"], name=f"run {n}") for n in range(5)]
         side.client.set_flow_run_state(runs[0].id, Pending())
@@ -191,4 +191,4 @@ def test_filters_orders_and_pages(real, simulated):
             simulated.world.loop.now += 1.0
         return found, [run.name for run in page]
 
-    assert story(real) == story(simulated)
+    assert requests(real) == requests(simulated)

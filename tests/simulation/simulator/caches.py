@@ -105,11 +105,11 @@ class CacheHistory:
     async def play(self) -> None:
         """Let processes use the cache, some of which die; then check that a fresh one gets everything."""
         world = self.world
-        world.cover("climate", "cache", world.crash_share > 0, self.limit < 10**9)
+        world.cover("profile", "cache", world.crash_share > 0, self.limit < 10**9)
         tasks = [self._process(f"m{number % 2}") for number in range(6)]
         await asyncio.wait(tasks, timeout=600)
-        world.is_calm = True
-        last = [self._process(machine, calm=True) for machine in ("m0", "m1")]
+        world.faults_ended = True
+        last = [self._process(machine, without_faults=True) for machine in ("m0", "m1")]
         _, hanging = await asyncio.wait(last, timeout=600)
         if hanging:
             world.violate("Cache: make a cache entry", "a fresh process waits for ever for a dead one's lock")
@@ -121,13 +121,13 @@ class CacheHistory:
         self._check_made()
         _real_rmtree(self.root, ignore_errors=True)
 
-    def _process(self, machine: str, *, calm: bool = False) -> "asyncio.Task[Any]":
-        process = self.world.spawn(f"cache on {machine}", machine, can_crash=not calm)
+    def _process(self, machine: str, *, without_faults: bool = False) -> "asyncio.Task[Any]":
+        process = self.world.spawn(f"cache on {machine}", machine, can_crash=not without_faults)
         process.died.add_done_callback(lambda _: self._release_locks(process))
-        return self.world.run_in(process, self._until_death(process, calm))
+        return self.world.run_in(process, self._until_death(process, without_faults))
 
-    async def _until_death(self, process: Process, calm: bool) -> None:
-        work = self.world.loop.create_task(run_sync(self._use, process, calm))
+    async def _until_death(self, process: Process, without_faults: bool) -> None:
+        work = self.world.loop.create_task(run_sync(self._use, process, without_faults))
         await asyncio.wait({work, process.died}, return_when="FIRST_COMPLETED")
         if work.done():
             work.result()
@@ -138,12 +138,12 @@ class CacheHistory:
             _real_close_lock(fd)
         process.locks.clear()
 
-    def _use(self, process: Process, calm: bool) -> None:
+    def _use(self, process: Process, without_faults: bool) -> None:
         folder = self.root / process.machine
         cache = ArtefactCache(folder, self.limit, mirror=lambda: Mirror(S3Store("simulated")))
-        for _ in range(len(KEYS) if calm else self.random.randint(2, 5)):
+        for _ in range(len(KEYS) if without_faults else self.random.randint(2, 5)):
             key = self.random.choice(KEYS)
-            match "make" if calm else self.random.choice(("make", "make", "make", "find", "evict")):
+            match "make" if without_faults else self.random.choice(("make", "make", "make", "find", "evict")):
                 case "make":
                     self._get(cache, process, key)
                 case "find":
@@ -161,7 +161,7 @@ class CacheHistory:
             folder = cache.path(artefact)
         except StorageError as error:
             self.world.cover("store failed")
-            if self.world.is_calm:
+            if self.world.faults_ended:
                 self.world.violate("Cache: half an upload is never seen", f"{key[:8]} cannot be had: {error}")
             self.allowed[process.machine, key] += 1
             return

@@ -29,12 +29,12 @@ class Network:
 
     def latency(self) -> float:
         random = self.world.random
-        if not self.world.is_calm and random.random() < self.slow_share:
+        if not self.world.faults_ended and random.random() < self.slow_share:
             return random.uniform(0.1, self.slow_s)
         return random.uniform(0.0005, 0.01)
 
     def _is_lost(self) -> bool:
-        return not self.world.is_calm and self.world.random.random() < self.lost_share
+        return not self.world.faults_ended and self.world.random.random() < self.lost_share
 
     async def send(self, operation: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Send one request: it may be lost before or after the server has acted."""
@@ -62,7 +62,7 @@ class Network:
 
 
 def _is_cut_off(world: World, process: Process | None) -> bool:
-    return process is not None and process.is_partitioned_until > world.loop.now and not world.is_calm
+    return process is not None and process.is_partitioned_until > world.loop.now and not world.faults_ended
 
 
 class AsyncClient:

@@ -61,7 +61,7 @@ class EventBus:
 
     def _deliver(self, hand_over: Callable[[], None]) -> None:
         random, times = self.world.random, 1
-        if not self.world.is_calm:
+        if not self.world.faults_ended:
             if random.random() < self.lost_share:
                 self.world.cover("event lost")
                 return
@@ -69,7 +69,9 @@ class EventBus:
                 self.world.cover("event doubled")
                 times = 2
         for _ in range(times):
-            delay_s = random.choice((0.005, 0.02, 0.1, 0.5)) if self.world.is_calm else random.expovariate(3)
+            delay_s = (
+                random.choice((0.005, 0.02, 0.1, 0.5)) if self.world.faults_ended else random.expovariate(3)
+            )
             self.world.loop.call_later(delay_s, hand_over)
 
     def disconnect_all(self) -> None:

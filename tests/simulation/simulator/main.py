@@ -5,12 +5,13 @@ import gc
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 KINDS = 10
-"""Eight climates of jobs, and two histories of the cache."""
+"""Eight fault profiles of jobs, and two histories of the cache."""
 MAX_SHOWN = 8
 """Broken promises of one history that are printed."""
 REPLAY = "./run simulate --seed"
@@ -65,6 +66,8 @@ def prepare(home: str) -> None:
         PREFECT_SERVER_ANALYTICS_ENABLED="false",
         DO_NOT_TRACK="1",
     )
+    # Prefect warns of a second worker class of one type
+    warnings.filterwarnings("ignore", message="Type 'SimulatedWorker'")
     from simulator import seams
 
     seams.install()
@@ -80,7 +83,7 @@ def is_about_cache(seed: int) -> bool:
 def play(seed: int) -> Any:
     """Play the history of a seed, and return its world."""
     from simulator import caches, scenario, seams
-    from simulator.promises import check
+    from simulator.final_checks import check
     from simulator.world import Deadlock, World, describe, enter
 
     world = World(seed)
@@ -90,7 +93,7 @@ def play(seed: int) -> Any:
         history: Any = (
             caches.CacheHistory(world)
             if is_cache
-            else scenario.History(world, scenario.CLIMATES[seed % KINDS])
+            else scenario.History(world, scenario.PROFILES[seed % KINDS])
         )
         try:
             world.loop.run_until_complete(history.play())

@@ -41,16 +41,16 @@ class Receiver:
         """Receive one POST, and return what its sender sees."""
         world = self.world
         await world.sleep(world.random.choice((0.01, 0.1, 2.0)))
-        is_calm, random = world.is_calm, world.random
-        if not is_calm and random.random() < self.lost_share:
+        faults_ended, random = world.faults_ended, world.random
+        if not faults_ended and random.random() < self.lost_share:
             world.cover("webhook unreachable")
             return AttemptResult(AttemptResponse(None), failure="The receiver does not respond.")
         status: int | None = 200
-        if not is_calm and random.random() < self.refused_share:
+        if not faults_ended and random.random() < self.refused_share:
             status = random.choice((500, 503))
             world.cover("webhook refused", status)
         accepted = status == 200
-        if accepted and not is_calm and random.random() < self.lost_share:
+        if accepted and not faults_ended and random.random() < self.lost_share:
             status = None
             world.cover("webhook answer lost")
         self._record(headers, json.loads(body), status, accepted)

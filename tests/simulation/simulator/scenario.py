@@ -1,4 +1,4 @@
-"""One history of jobs: what clients do, which faults happen, and the calm afterwards."""
+"""One history of jobs: what clients do, which faults happen, and the recovery afterwards."""
 
 import asyncio
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import StateType
 from deployments.manifest import load_deployments
 from deployments.provisioning.automations import AUTOMATIONS
 from flows.registry import INTERNAL_FLOWS
-from simulator import stories
+from simulator import client_scripts
 from simulator.apis import Api, Client
 from simulator.client import Network
 from simulator.janitor import start_janitor
@@ -23,13 +23,13 @@ from simulator.store import Bucket
 from simulator.workers import start_worker
 from simulator.world import Process, World
 
-CALM_S = 1800.0
+RECOVERY_S = 1800.0
 """Virtual seconds after the faults within which everything that was promised must have come true."""
 JANITOR_INTERVAL_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Climate:
+class FaultProfile:
     """How bad the circumstances of a history are."""
 
     name: str
@@ -44,15 +44,15 @@ class Climate:
     webhooks: float = 0.0
 
 
-CLIMATES = (
-    Climate("fair", skew_s=0.5),
-    Climate("events", events_lost=0.3, events_doubled=0.3, skew_s=0.5),
-    Climate("slow", slow=0.25, events_lost=0.5, events_doubled=0.2),
-    Climate("crashes", crash=0.01, events_lost=0.1),
-    Climate("lossy", lost=0.05, slow=0.05, events_lost=0.2, webhooks=0.3),
-    Climate("outages", outages=2, slow=0.05, events_lost=0.1, webhooks=0.2),
-    Climate("partitions", partitions=2, lost=0.02, crash=0.003),
-    Climate(
+PROFILES = (
+    FaultProfile("skew", skew_s=0.5),
+    FaultProfile("events", events_lost=0.3, events_doubled=0.3, skew_s=0.5),
+    FaultProfile("slow", slow=0.25, events_lost=0.5, events_doubled=0.2),
+    FaultProfile("crashes", crash=0.01, events_lost=0.1),
+    FaultProfile("lossy", lost=0.05, slow=0.05, events_lost=0.2, webhooks=0.3),
+    FaultProfile("outages", outages=2, slow=0.05, events_lost=0.1, webhooks=0.2),
+    FaultProfile("partitions", partitions=2, lost=0.02, crash=0.003),
+    FaultProfile(
         "storm",
         lost=0.05,
         slow=0.1,
@@ -70,20 +70,20 @@ CLIMATES = (
 class History:
     """One history."""
 
-    def __init__(self, world: World, climate: Climate) -> None:
-        self.world, self.climate, self.random = world, climate, world.random
+    def __init__(self, world: World, profile: FaultProfile) -> None:
+        self.world, self.profile, self.random = world, profile, world.random
         world.server = server = Server(world)
         world.network, world.bucket = Network(world, server), Bucket(world)
         world.receiver, world.monitor = Receiver(world), Monitor(world)
-        world.crash_share, world.max_crashes = climate.crash, 6 if climate.crash else 0
-        world.network.lost_share, world.network.slow_share = climate.lost, climate.slow
-        world.bucket.lost_share = climate.lost
-        server.events.lost_share, server.events.doubled_share = climate.events_lost, climate.events_doubled
+        world.crash_share, world.max_crashes = profile.crash, 6 if profile.crash else 0
+        world.network.lost_share, world.network.slow_share = profile.lost, profile.slow
+        world.bucket.lost_share = profile.lost
+        server.events.lost_share, server.events.doubled_share = profile.events_lost, profile.events_doubled
         server.events.on_event = self._automate
-        world.receiver.refused_share, world.receiver.lost_share = climate.webhooks, climate.webhooks / 3
-        world.monitor.limits_are_strict = not (climate.lost or climate.outages or climate.partitions)
-        world.monitor.releases_are_prompt = climate.name in {"fair", "events"}
-        world.monitor.has_outages = bool(climate.outages or climate.partitions or climate.lost)
+        world.receiver.refused_share, world.receiver.lost_share = profile.webhooks, profile.webhooks / 3
+        world.monitor.limits_are_strict = not (profile.lost or profile.outages or profile.partitions)
+        world.monitor.releases_are_prompt = profile.name in {"skew", "events"}
+        world.monitor.has_outages = bool(profile.outages or profile.partitions or profile.lost)
         for spec in _deployments():
             server.deploy(spec.job_type.name, spec.name, spec.pool, list(spec.tags))
         server.limit("tenant:anna", 1)
@@ -93,7 +93,7 @@ class History:
         self.skews = {machine: self._skew() for machine in ("m0", "m1")}
 
     def _skew(self) -> timedelta:
-        return timedelta(seconds=self.random.uniform(-self.climate.skew_s, self.climate.skew_s))
+        return timedelta(seconds=self.random.uniform(-self.profile.skew_s, self.profile.skew_s))
 
     # automations
 
@@ -122,7 +122,7 @@ class History:
         if self.world.is_closed:
             return
         _, (pool, _, machine, slots) = self.workers[name]
-        delay_s = 2.0 if self.world.is_calm else self.random.choice((0.5, 5.0, 30.0))
+        delay_s = 2.0 if self.world.faults_ended else self.random.choice((0.5, 5.0, 30.0))
         self.world.loop.call_later(delay_s, self._start_worker, pool, name, machine, slots)
 
     def _start_api(self, api: Api) -> None:
@@ -137,7 +137,7 @@ class History:
     async def play(self) -> None:
         """Play the history and check what must be true at its end."""
         world, random = self.world, self.random
-        world.cover("climate", self.climate.name)
+        world.cover("profile", self.profile.name)
         apis = [Api(world, "api0"), Api(world, "api1")]
         for api in apis:
             self._start_api(api)
@@ -151,14 +151,16 @@ class History:
         ]
         faults = [world.loop.create_task(one) for one in self._faults()]
         client = Client(world, apis)
-        told = [world.loop.create_task(story) for story in stories.choose(world, client, self.accepted)]
-        await asyncio.wait(told, timeout=300)
+        running = [
+            world.loop.create_task(script) for script in client_scripts.choose(world, client, self.accepted)
+        ]
+        await asyncio.wait(running, timeout=300)
         for task in faults:
             task.cancel()
-        await self._calm_down(told)
+        await self._recover(running)
         for task in background:
             task.cancel()
-        for task in told:
+        for task in running:
             if task.done() and not task.cancelled() and task.exception() is not None:
                 from simulator.world import describe
 
@@ -175,13 +177,13 @@ class History:
     async def _janitors(self) -> None:
         """Start maintenance as its schedule does; in a history with faults sometimes two at once."""
         while True:
-            await asyncio.sleep(30.0 if not self.world.is_calm else JANITOR_INTERVAL_S / 4)
-            for _ in range(1 if self.world.is_calm else 2):
+            await asyncio.sleep(30.0 if not self.world.faults_ended else JANITOR_INTERVAL_S / 4)
+            for _ in range(1 if self.world.faults_ended else 2):
                 start_janitor(self.world)
 
     def _faults(self) -> list[Any]:
-        outages = [self._outage() for _ in range(self.climate.outages)]
-        return outages + [self._partition() for _ in range(self.climate.partitions)] + [self._drain()]
+        outages = [self._outage() for _ in range(self.profile.outages)]
+        return outages + [self._partition() for _ in range(self.profile.partitions)] + [self._drain()]
 
     async def _outage(self) -> None:
         server, random = self.world.server, self.random
@@ -221,21 +223,21 @@ class History:
         await asyncio.sleep(6.0)
         self.world.kill(process)
 
-    async def _calm_down(self, told: list[Any]) -> None:
+    async def _recover(self, running: list[Any]) -> None:
         world, server = self.world, self.world.server
-        world.is_calm, server.is_up = True, True
+        world.faults_ended, server.is_up = True, True
         server.loses_next_lease = False
-        end = world.loop.now + CALM_S
-        while world.loop.now < end and not self._is_over(told):
+        end = world.loop.now + RECOVERY_S
+        while world.loop.now < end and not self._is_over(running):
             await asyncio.sleep(2.0)
         world.note("the end")
 
-    def _is_over(self, told: list[Any]) -> bool:
+    def _is_over(self, running: list[Any]) -> bool:
         server = self.world.server
-        from simulator.promises import open_webhooks
+        from simulator.final_checks import open_webhooks
 
         return (
-            all(task.done() for task in told)
+            all(task.done() for task in running)
             and all(run.state_type in _FINAL or _is_later(self.world, run) for run in server.runs.values())
             and all(limit.active_slots == 0 for limit in server.limits.values())
             and not open_webhooks(self.world)

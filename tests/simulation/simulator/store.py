@@ -44,7 +44,7 @@ class Bucket:
         """Cross the network to or from the store."""
         world = self.world
         await world.sleep(world.random.uniform(0.001, 0.02))
-        if not world.is_calm and world.random.random() < self.lost_share:
+        if not world.faults_ended and world.random.random() < self.lost_share:
             world.cover("s3 lost", is_answer)
             raise ReadTimeoutError(endpoint_url="simulated")
 

@@ -106,7 +106,7 @@ class World:
         self.ids = Random(f"ids {seed}")
         self.loop = VirtualLoop()
         self.is_closed = False
-        self.is_calm = False
+        self.faults_ended = False
         """Whether faults have ended: what was promised must now come true."""
         self.processes: dict[str, Process] = {}
         self.crash_share = 0.0
@@ -171,7 +171,7 @@ class World:
         if process is None:
             return
         self.steps += 1
-        may_crash = process.is_alive and process.can_crash and not self.is_calm
+        may_crash = process.is_alive and process.can_crash and not self.faults_ended
         if may_crash and self.crashes < self.max_crashes and self.random.random() < self.crash_share:
             self.crashes += 1
             self.kill(process)

@@ -1,4 +1,4 @@
-"""Clients of a history: each story is one client with an intention."""
+"""Clients of a history: each script is what one client does."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -33,8 +33,8 @@ class Accepted:
     texts: tuple[str, ...] = ()
 
 
-class Teller:
-    """Tells the stories of one history."""
+class ClientScripts:
+    """The scripts of one history."""
 
     def __init__(self, world: World, client: Client, accepted: list[Accepted]) -> None:
         self.world, self.client, self.accepted, self.random = world, client, accepted, world.random
@@ -245,26 +245,26 @@ async def _done(work: Any) -> bool:
 
 
 def choose(world: World, client: Client, accepted: list[Accepted]) -> list[Coroutine[Any, Any, Any]]:
-    """Return the stories of a history, which begin at different times."""
-    teller, random = Teller(world, client, accepted), world.random
+    """Return the scripts of a history, which begin at different times."""
+    scripts, random = ClientScripts(world, client, accepted), world.random
     kinds = (
-        teller.one_key_at_both,
-        teller.plain,
-        teller.plain,
-        teller.failing,
-        teller.cancelled,
-        teller.with_deadline,
-        teller.in_batch,
-        teller.listing,
-        teller.replay,
+        scripts.one_key_at_both,
+        scripts.plain,
+        scripts.plain,
+        scripts.failing,
+        scripts.cancelled,
+        scripts.with_deadline,
+        scripts.in_batch,
+        scripts.listing,
+        scripts.replay,
     )
     count = random.randint(4, 9)
     chosen = [random.choice(kinds) for _ in range(count)]
     if world.network.slow_share:  # old answers are found by many readers only
-        chosen += [teller.watched_by_many] * random.randint(1, 3)
-    return [_later(random.uniform(0, 10), story) for story in chosen]
+        chosen += [scripts.watched_by_many] * random.randint(1, 3)
+    return [_later(random.uniform(0, 10), script) for script in chosen]
 
 
-async def _later(seconds: float, story: Any) -> None:
+async def _later(seconds: float, script: Any) -> None:
     await asyncio.sleep(seconds)
-    await story()
+    await script()
