@@ -28,7 +28,9 @@ _SPREAD_SIGMA: Final = 0.014
 """How far lip colors are extended into the opening, in H."""
 _MIXED_WIDTH: Final = 0.007
 """Width of the border of the opening in which a camera mixes its colors with the lips', in H."""
-_SKIN_SHARE: Final = 0.04
+_OTHER_SHARE: Final = 0.04
+_LIP_BORDER: Final = 0.015
+"""How far lips, or their make-up, may extend beyond the mesh, in H."""
 _CORNERS: Final = slice(0, 11, 10)
 _DIMPLE_RADII: Final = 0.034, 0.022
 _DIMPLE_OFFSETS: Final = np.array([[-0.014, 0], [0.014, 0]], np.float32)
@@ -75,11 +77,8 @@ def close_source(face: FaceFrame, row: bytes) -> Float:
     small = np.asarray(cv2.resize(fine, size, interpolation=cv2.INTER_LINEAR), np.float32)
     opening = _opening(small, grid, mouth)
     lips = lip_zone(grid, mouth)
-    # the opening gets colors of the lips; those of the skin count where no lip is near
-    known = np.clip(1 - 1.5 * opening, 0, 1) * (_SKIN_SHARE + (1 - _SKIN_SHARE) * lips)
-    known = known.astype(np.float32)
     cells_per_h = mouth.pose.height * grid.columns / area.size[0]
-    colours = extend_colours(small, known, _SPREAD_SIGMA * cells_per_h)
+    colours = _colours_of_closed_mouth(small, opening, lips, cells_per_h)
     around = np.minimum(2 * blur_mask(lips, grid, mouth.pose, _SHARPENED_SIGMA), 1)
     weights = [opening, around]
     if not can_change_everywhere(mouth, face.box.size, area):
@@ -96,6 +95,31 @@ def close_source(face: FaceFrame, row: bytes) -> Float:
     sharp = cv2.add(window, cv2.multiply(detail, cv2.merge([sharpened] * 3)))
     np.copyto(window, cv2.blendLinear(colours, sharp, replaced, 1 - replaced))
     return levels
+
+
+def _colours_of_closed_mouth(picture: Float, opening: Float, lips: Float, cells_per_h: float) -> Float:
+    """
+    Return (rows, columns, 3) float32: lip colors between the lips, skin colors beside their corners.
+
+    Args:
+        picture:     (rows, columns, 3) float32 BGR levels.
+        opening:     (rows, columns) float32 0..1, what is replaced.
+        lips:        (rows, columns) float32 0..1, lips and opening.
+        cells_per_h: cells per face height.
+    """
+    certain = np.clip(1 - 1.5 * opening, 0, 1)
+    side = 1 + 2 * max(1, round(_LIP_BORDER * cells_per_h))
+    wide = cv2.GaussianBlur(cv2.dilate(lips, np.ones((side, side), np.uint8)), (0, 0), side / 4)
+    sigma = _SPREAD_SIGMA * cells_per_h
+    # colors of the other kind count where none of the own is near
+    of_lips, of_skin = (
+        extend_colours(
+            picture, (certain * (_OTHER_SHARE + (1 - _OTHER_SHARE) * share)).astype(np.float32), sigma
+        )
+        for share in (lips, 1 - wide)
+    )
+    soft = cv2.GaussianBlur(lips, (0, 0), max(0.4, _MIXED_WIDTH * cells_per_h / 2))
+    return np.asarray(cv2.blendLinear(of_lips, of_skin, soft, 1 - soft), np.float32)
 
 
 def _odd_side(pixels: float) -> int:
