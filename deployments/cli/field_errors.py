@@ -1,6 +1,7 @@
 """Validation errors of job parameters in the words of the command line: the option, and what it expects."""
 
 import json
+import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -107,8 +108,21 @@ def _describe(job_type: str, schema: type[BaseModel], error: Mapping[str, Any]) 
         )
     message = str(error["msg"]).removeprefix("Value error, ")
     if not location:
-        return f"{job_type}: {message}."
+        return f"{job_type}: {message.rstrip('.')}{_options_in(message, schema, location, error)}."
+    if (nested := nested_schema(owner, str(location[-1]))) is not None and kind == "value_error":
+        message = f"{message.rstrip('.')}{_options_in(message, nested, location, error)}"
     return f"{option_name(_known_part(schema, location))}: {_expectation(kind, message, error, field)}"
+
+
+def _options_in(
+    message: str, schema: type[BaseModel], prefix: Sequence[Any], error: Mapping[str, Any]
+) -> str:
+    """Return ` (--audio, --text)` for the fields in a message; those that were given only if all were."""
+    given = error.get("input")
+    named = [name for name in schema.model_fields if re.search(rf"\b{name}\b", message)]
+    absent = [name for name in named if not isinstance(given, Mapping) or name not in given]
+    options = [option_name([*prefix, name]) for name in absent or named]
+    return f" ({', '.join(options)})" if options else ""
 
 
 def _describe_unknown(

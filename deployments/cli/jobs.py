@@ -23,10 +23,11 @@ from deployments.cli.options import (
     watch_job,
 )
 from deployments.cli.suggestions import require_choice
+from deployments.console import error_console
 
 
 class SubmitCommand(TyperCommand):
-    """The submit command; for an option that is a parameter, it names the `--set` that sets it."""
+    """The submit command; its errors name the options that take inputs and the `--set` of a parameter."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments."""
@@ -35,10 +36,23 @@ class SubmitCommand(TyperCommand):
             return super().parse_args(ctx, args)
         except Exception as error:
             option = str(getattr(error, "option_name", "") or "")
+            if not option and "unexpected extra argument" in str(error):
+                raise typer.BadParameter(f"{error}. {_inputs_hint(words)}", ctx=ctx) from error
             hint = _set_hint(option.lstrip("-").replace("-", "_"), words)
             if not option.startswith("--") or hint is None:
                 raise
             raise typer.BadParameter(f"No such option: {option}. {hint}", ctx=ctx) from error
+
+
+def _inputs_hint(words: list[str]) -> str:
+    """Return which options take the inputs of the job type among the words."""
+    from deployments.cli.field_errors import OPTIONS
+    from flows.registry import JOB_TYPES
+
+    job_type = next((word for word in words if word in JOB_TYPES), None)
+    fields = JOB_TYPES[job_type].job.model_fields if job_type else ("video", "audio", "image", "text")
+    options = [OPTIONS[name] for name in fields if name in OPTIONS]
+    return f"Inputs are given by options{f' of {job_type}' if job_type else ''}: {', '.join(options)}."
 
 
 def _set_hint(name: str, words: list[str]) -> str | None:
@@ -146,8 +160,12 @@ def jobs(
         if as_json:
             print_json(list(found))
             return
+        is_empty = True
         for job in found:
             typer.echo(job_row(job))
+            is_empty = False
+        if is_empty:
+            error_console().print("No jobs match." if any(filters.values()) else "There are no jobs yet.")
 
 
 def logs(

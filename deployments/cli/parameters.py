@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 
 from pydantic import ValidationError
 
-from api.local_files import map_media_fields
+from api.local_files import map_media_fields, missing_file_message
 from deployments.cli.errors import UsageError
 from deployments.cli.field_errors import OPTIONS, describe_errors
 from deployments.cli.suggestions import did_you_mean
@@ -111,9 +111,13 @@ def _validation_errors(job_type: str, parameters: Mapping[str, Any]) -> list[Any
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--text: the file {path} cannot be read ({type(error).__name__}).") from error
+        return path.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise UsageError(f"--text: {missing_file_message(path)}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--text: the file {path} is not text in UTF-8.") from error
+    except OSError as error:
+        raise UsageError(f"--text: the file {path} cannot be read ({error.strerror}).") from error
 
 
 def _set_nested(parameters: dict[str, Any], name: str, value: Any) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
+from unicodedata import normalize
 
 from flows.batches.manifest import FieldFault, ManifestFormat, Row, read_rows, validate_rows
 from flows.schemas.batch import MAX_ROWS, BatchJob
@@ -21,14 +22,17 @@ from tasks.inputs.internal_files import InternalFile
 from tasks.inputs.sources import fetch_source, source_path
 from tasks.storage.listing import StoredObject, head_object, list_folder
 
-_VIDEO_EXTENSIONS: Final = ["mp4", "mov", "mkv", "webm", "avi", "m4v"]
-_AUDIO_EXTENSIONS: Final = ["wav", "mp3", "flac", "ogg", "oga", "opus", "m4a", "aac", "wma", "aif", "aiff"]
+_VIDEO_EXTENSIONS: Final = ["mp4", "mov", "mkv", "webm", "avi", "m4v", "3gp", "ts", "mts", "m2ts"]
+_AUDIO_EXTENSIONS: Final = [
+    *("wav", "w64", "mp3", "mp2", "flac", "ogg", "oga", "opus", "m4a", "m4b", "aac", "mka", "weba", "wma"),
+    *("aif", "aiff", "aifc", "caf", "amr", "au", "snd", "wv", "ac3", "eac3", "dts", "sph"),
+]
 _IMAGE_EXTENSIONS: Final = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"]
 _EXTENSIONS_BY_FIELD: Final = {
     # file extensions accepted per field; other objects in a folder are ignored
     "audio": frozenset([*_AUDIO_EXTENSIONS, *_VIDEO_EXTENSIONS]),
     "reference_audio": frozenset([*_AUDIO_EXTENSIONS, *_VIDEO_EXTENSIONS]),
-    "video": frozenset([*_VIDEO_EXTENSIONS, *_IMAGE_EXTENSIONS, "mpg", "mpeg", "ts", "wmv", "flv"]),
+    "video": frozenset([*_VIDEO_EXTENSIONS, *_IMAGE_EXTENSIONS, "mpg", "mpeg", "wmv", "flv"]),
     "image": frozenset(_IMAGE_EXTENSIONS),
     "captions": frozenset(["srt", "vtt"]),
 }
@@ -103,6 +107,8 @@ def rows_from_folders(
     """
     Pair the objects of several folders by name and yield one row per name that all folders contain.
 
+    Names are equal in either Unicode form: macOS uploads é as e and an accent.
+
     Args:
         job_type:         job type of the rows.
         folders_by_field: for each field a folder, or one object for all rows.
@@ -145,7 +151,7 @@ def _group_by_stem(field: str, objects: Iterator[StoredObject]) -> dict[str, lis
     by_stem: defaultdict[str, list[StoredObject]] = defaultdict(list)
     for listed in objects:
         if extensions is None or listed.uri.rpartition(".")[2].lower() in extensions:
-            by_stem[listed.stem].append(listed)
+            by_stem[normalize("NFC", listed.stem)].append(listed)
     return by_stem
 
 

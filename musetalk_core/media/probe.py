@@ -144,8 +144,9 @@ def _accepted_codec(stream: VideoStream | AudioStream, what: str) -> str:
     context: Any = stream.codec_context  # None where no decoder exists
     name = "an unknown codec" if context is None else str(context.codec.canonical_name)
     if name not in VIDEO_CODECS | AUDIO_CODECS:
+        accepted = "H.264 and AAC" if what == "picture" else "WAV, MP3 or AAC"
         raise MediaUnreadable(
-            f"The {what} is coded as {name}, which is not accepted; export it as H.264 and AAC."
+            f"The {what} is coded as {name}, which is not accepted; export it as {accepted}."
         )
     return name
 

@@ -38,6 +38,7 @@ def musetalk(environment, tmp_path, server):
     get_settings.cache_clear()
     (tmp_path / "a.mp4").write_bytes(b"moving picture")
     (tmp_path / "a.wav").write_bytes(b"sound")
+    (tmp_path / "bytes.txt").write_bytes(b"caf\xe9")
     for name, content in FILES.items():
         (tmp_path / name).write_text(content if isinstance(content, str) else json.dumps(content))
 
@@ -92,7 +93,19 @@ def musetalk(environment, tmp_path, server):
         (("result", "1234", "-o", "no/a.mp4"), "--output no/a.mp4: the folder no does not exist."),
         (("submit", "lip_sync", "--video", "https://10.0.0.1/a.mp4", "--audio", "a.wav"), "--video: "),
         (("submit", "lip_sync", *INPUTS, "--set", "fps"), "expected NAME=VALUE"),
-        (("submit", "lip_sync", *INPUTS, "--text", "@none.txt"), "--text: the file none.txt cannot be read"),
+        (("submit", "lip_sync", *INPUTS, "--text", "@none.txt"), "--text: File not found: none.txt."),
+        (("submit", "lip_sync", *INPUTS, "--text", "@good1.csv"), "Did you mean good.csv?"),
+        (("submit", "lip_sync", *INPUTS, "--text", "@bytes.txt"), "bytes.txt is not text in UTF-8."),
+        (("submit", "portrait", "--image", "a.mp4"), "needs audio or a text to speak (--audio, --text)."),
+        (("submit", "speech"), "must be provided (--text, --set monologue)."),
+        (
+            ("submit", "speech", "--text", "Hello.", "--set", "voice=clone"),
+            "reference_audio is required for voice cloning (--reference).",
+        ),
+        (
+            ("submit", "portrait", "--image", "a.mp4", "--text", "Hello.", "--set", "voice.voice=clone"),
+            "--set voice: reference_audio is required for voice cloning (--set voice.reference_audio).",
+        ),
         (("submit", "lip_sync", *INPUTS, "--image", "a.mp4"), "does not take --image. Its inputs: --video"),
         (("submit", "lip_sync", *INPUTS, "--priority", "hihg"), "--priority: expected high, normal or low."),
         (("submit", "lip_sync", *INPUTS, "--notify", "ftp://x"), "--notify: "),
@@ -131,6 +144,8 @@ def test_a_mistake_is_explained_with_the_next_step(musetalk, runs, words, messag
         (("submit", "lip_sync", *INPUTS, "--crf", "20"), "--set encode.crf=VALUE"),
         (("submit", "lip_sync", *INPUTS, "--idle-motion", "no"), "--idle-motion"),
         (("submitt", "lip_sync"), "submit"),
+        (("submit", "lip_sync", "a.mp4", "a.wav"), "options of lip_sync: --video, --audio, --text."),
+        (("submit", "portrait", "a.mp4"), "options of portrait: --image, --audio, --text."),
     ],
 )
 def test_a_wrong_option_or_command_suggests_the_right_one(musetalk, words, message):
@@ -161,6 +176,21 @@ def test_a_number_is_text_where_the_parameter_takes_text(musetalk, runs):
 
     [(_, job, _)] = runs.created
     assert job.output.name == "5"
+
+
+def test_an_empty_list_says_so_beside_the_output(musetalk, runs):
+    assert musetalk("jobs") == (0, "", "There are no jobs yet.\n")
+    assert musetalk("jobs", "--status", "failed") == (0, "", "No jobs match.\n")
+    runs.running()
+    assert musetalk("jobs")[2] == ""
+
+
+def test_a_text_file_may_begin_with_a_byte_order_mark(musetalk, runs, tmp_path):
+    (tmp_path / "said.txt").write_bytes(b"\xef\xbb\xbfHello.")
+    musetalk("submit", "speech", "--text", "@said.txt")
+
+    [(_, job, _)] = runs.created
+    assert job.text == "Hello."
 
 
 def test_a_submitted_job_comes_with_the_next_steps(musetalk, runs):

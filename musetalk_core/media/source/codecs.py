@@ -49,6 +49,7 @@ AUDIO_CODECS = frozenset(
         "adpcm_ima_wav",
         "adpcm_ima_qt",
         "adpcm_ms",
+        "adpcm_g722",
         "gsm",
         "gsm_ms",
         "amr_nb",
@@ -75,6 +76,7 @@ _DECODER_ALIASES = frozenset(
         "libvpx",
         "libvpx-vp9",
         "dca",
+        "g722",
         "amrnb",
         "amrwb",
     ]

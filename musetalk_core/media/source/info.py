@@ -61,8 +61,8 @@ class MediaInfo:
 
     Attributes:
         kind:       video, still or audio. A video may also have audio.
-        container:  mp4, mov, webm, matroska, mpegts, asf, wav, w64, mp3, flac, ogg, aac, aiff, caf,
-            amr, au, wavpack, png, jpeg or webp.
+        container:  mp4, mov, webm, matroska, mpegts, asf, wav, w64, mp3, flac, ogg, aac, ac3, eac3, dts,
+            aiff, caf, amr, au, sphere, wavpack, png, jpeg or webp.
         duration_s: of the video, or of the audio if there is no video; None for a still or if unknown.
         video:      None for an audio file; cover art does not count as video.
         audio:      None if there is no audio track.

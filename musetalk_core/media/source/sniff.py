@@ -9,10 +9,11 @@ from musetalk_core.errors import MediaUnreadable
 
 _HEAD_BYTES = 4096
 _TS_PACKET, _M2TS_PACKET = 188, 192
+_AC3_VERSION_BYTE, _AC3_LAST_VERSION = 5, 10
 _PHOTO_BRANDS = frozenset({b"heic", b"heix", b"heif", b"hevc", b"mif1", b"msf1", b"avif", b"avis"})
 _MOV_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
 _ACCEPTED = (
-    "Send mp4, mov, mkv, webm, ts, wav, mp3, m4a, flac, ogg, aiff, caf, amr, au, wma, png, jpeg or webp."
+    "Send mp4, mov, mkv, webm, ts, wav, mp3, m4a, flac, ogg, aiff, caf, amr, au, wma, ac3, png, jpeg or webp."
 )
 
 
@@ -43,6 +44,8 @@ _PREFIXES = (
     (b"wvpk", FileType(False, "wavpack", "wv")),
     (b"riff\x2e\x91\xcf\x11", FileType(False, "w64", "w64")),
     (b"\x30\x26\xb2\x75", FileType(False, "asf", "asf")),
+    (b"\x7f\xfe\x80\x01", FileType(False, "dts", "dts")),
+    (b"NIST_1A\n", FileType(False, "sphere", "nistsphere")),
 )
 _IFF_AUDIO = frozenset({b"AIFF", b"AIFC"})
 _RIFF_TYPES = {
@@ -56,6 +59,7 @@ _UNSUPPORTED_PATTERNS = (
     (rb"GIF8", "a GIF"),
     (rb"FLV\x01", "an FLV video"),
     (rb"RIFF....AVI ", "an AVI video"),
+    (rb"\x00\x00\x01\xba", "an MPEG program stream (.mpg or .vob)"),
     (rb"%PDF", "a PDF"),
     (rb"PK\x03\x04", "a ZIP archive"),
 )
@@ -107,7 +111,15 @@ def _detect_mpegts(head: bytes) -> FileType | None:
 
 
 def _detect_raw_audio(head: bytes) -> FileType | None:
-    """Detect MPEG audio frames: 11 sync bits, then a valid version, layer, bit rate and sample rate."""
+    """
+    Detect the frames of AC-3, E-AC-3, AAC and MPEG audio.
+
+    MPEG frames have 11 sync bits, then a valid version, layer, bit rate and sample rate. AC-3 frames have 16
+    sync bits and, in their sixth byte, a version of at most 10; later ones are E-AC-3.
+    """
+    if head[:2] == b"\x0b\x77" and len(head) > _AC3_VERSION_BYTE:
+        name = "ac3" if head[_AC3_VERSION_BYTE] >> 3 <= _AC3_LAST_VERSION else "eac3"
+        return FileType(False, name, name)
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     if head[1] & 0xF6 == 0xF0:

@@ -268,7 +268,7 @@ def test_rare_codecs_are_refused_by_name(clips, codec):
 
 
 def test_rare_sound_is_refused_by_name(clips):
-    with pytest.raises(MediaUnreadable, match="coded as tta"):
+    with pytest.raises(MediaUnreadable, match="coded as tta, which is not accepted; export it as WAV"):
         probe(clips.tone("rare.mkv", "-c:a", "tta"))
 
 

@@ -181,6 +181,10 @@ def test_a_clock_that_goes_on_is_left_alone_and_one_that_restarts_is_joined():
         ("a.mka", ()),
         ("a.ac3.mkv", ("-c:a", "ac3")),
         ("a.rf64.wav", ("-rf64", "always")),
+        ("a.ac3", ()),
+        ("a.eac3", ()),
+        ("a.dts", ("-c:a", "dca", "-strict", "-2")),
+        ("a.wav", ("-c:a", "adpcm_g722", "-ar", "16000", "-ac", "1")),
     ],
 )
 def test_recorders_formats_are_read(clips, tmp_path, name, words):
@@ -194,6 +198,15 @@ def test_amr_of_a_voice_note_is_read(tmp_path):
     # Twenty-five frames of 20 ms at 12.2 kbit/s: type 7, 31 bytes; all zero is valid and nearly silent.
     (tmp_path / "a.amr").write_bytes(b"#!AMR\n" + (b"\x3c" + bytes(31)) * 25)
     assert len(lips_hear(tmp_path / "a.amr", tmp_path)) == 8_000
+
+
+def test_a_file_of_a_speech_corpus_is_read(tmp_path):
+    header = "NIST_1A\n   1024\nsample_count -i 8000\nsample_n_bytes -i 2\nchannel_count -i 1\n"
+    header += "sample_byte_format -s2 01\nsample_rate -i 16000\nsample_coding -s3 pcm\nend_head\n"
+    samples = 8_000 * np.sin(2 * np.pi * 440 * np.arange(8_000) / 16_000)
+    (tmp_path / "a.sph").write_bytes(header.ljust(1024).encode() + samples.astype("<i2").tobytes())
+    heard = lips_hear(tmp_path / "a.sph", tmp_path)
+    assert len(heard) == 8_000 and np.argmax(np.abs(np.fft.rfft(heard))) * 2 == 440
 
 
 def test_a_damaged_clip_never_becomes_another_sound(clips, tmp_path):
