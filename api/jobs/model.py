@@ -98,6 +98,8 @@ class JobFilter:
     """Parent of the jobs: a batch or pipeline."""
     created_after: datetime | None = None
     created_before: datetime | None = None
+    search: str | None = None
+    """Text that the name of the job's run contains, in any case."""
     limit: int = 50
     cursor: str | None = None
     """`Page.next` of the previous page."""

@@ -108,6 +108,7 @@ async def _read_rows(
         FlowFilterName,
         FlowRunFilter,
         FlowRunFilterExpectedStartTime,
+        FlowRunFilterName,
         FlowRunFilterTags,
     )
     from prefect.client.schemas.sorting import FlowRunSort
@@ -129,6 +130,7 @@ async def _read_rows(
         expected_start_time=FlowRunFilterExpectedStartTime(**time_range)
         if any(time_range.values())
         else None,
+        name=FlowRunFilterName(like_=_pattern(job_filter.search)) if job_filter.search else None,
     )
     return await connection.read(
         lambda client: client.read_flow_runs(
@@ -139,6 +141,12 @@ async def _read_rows(
             offset=offset,
         )
     )
+
+
+def _pattern(text: str) -> str:
+    """Return a LIKE pattern that matches every name with the text, and possibly others."""
+    # `_` matches any character: databases differ in the escapes of a pattern and the case of other letters
+    return "".join(one if one.isascii() and one.isalnum() else "_" for one in text)
 
 
 def _due_time(run: "FlowRun") -> datetime:

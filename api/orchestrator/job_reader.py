@@ -190,8 +190,10 @@ class PrefectJobReader:
 
 def _matches(run: "FlowRun", job_filter: JobFilter) -> bool:
     """Return whether a run matches the part of the filter that Prefect cannot evaluate."""
-    return REMOVED_LABEL not in run.labels and (
-        not job_filter.statuses or status_of(run) in job_filter.statuses
+    return (
+        REMOVED_LABEL not in run.labels
+        and (not job_filter.statuses or status_of(run) in job_filter.statuses)
+        and (job_filter.search is None or job_filter.search.casefold() in run.name.casefold())
     )
 
 

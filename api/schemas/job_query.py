@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from api.jobs.model import JobFilter, Status
 from flows.registry import JOB_TYPES
@@ -13,6 +13,9 @@ def _job_type(name: str) -> str:
     if name not in JOB_TYPES:
         raise ValueError(f"unknown job type; known types: {', '.join(JOB_TYPES)}")
     return name
+
+
+SearchText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 
 class ChildJobsQuery(BaseModel):
@@ -44,6 +47,12 @@ class ListQuery(BaseModel):
     tag: list[str] = Field(default=[], max_length=50, description="Jobs with all of these tags.")
     created_after: AwareDatetime | None = Field(default=None, description="RFC 3339 with an offset.")
     created_before: AwareDatetime | None = Field(default=None, description="RFC 3339 with an offset.")
+    search: SearchText | None = Field(
+        default=None,
+        description="Jobs whose run name contains this text, in any case: names of input files, of the output"
+        " if no input has one, and of the step or row of a child job.",
+        examples=["anna.mp4"],
+    )
     limit: int = Field(default=50, ge=1, le=200)
     cursor: str | None = Field(default=None, max_length=8192, description="`next_cursor` of the last page.")
 
@@ -56,6 +65,7 @@ class ListQuery(BaseModel):
             part_of=self.part_of,
             created_after=self.created_after,
             created_before=self.created_before,
+            search=self.search,
             limit=self.limit,
             cursor=self.cursor,
         )

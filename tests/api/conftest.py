@@ -45,8 +45,9 @@ from api.jobs.model import (
 from api.jobs.model import Job as Run
 from api.main import app_with_routes, configure
 from api.orchestrator.bucket_watches import BucketWatch
+from flows.prefect_state.run_names import job_run_name
 from flows.prefect_state.status import ClientMark, JobError, Progress
-from flows.registry import JobType
+from flows.registry import JOB_TYPES, JobType
 from flows.schemas.base import JobParameters
 from flows.schemas.control import Control
 from tasks.settings import get_settings
@@ -56,6 +57,11 @@ def place(cursor: str | None) -> int:
     if cursor and not (cursor.isascii() and cursor.isdigit()):
         raise Problem("invalid_input", "Invalid cursor.")
     return int(cursor or 0)
+
+
+def name_of(run: Run) -> str:
+    """The name of a job's run on Prefect's pages."""
+    return job_run_name(run.type, JOB_TYPES[run.type].job, run.parameters, run.id.hex, run.part or "")
 
 
 class FakeRuns:
@@ -126,6 +132,7 @@ class FakeRuns:
             and set(job_filter.tags) <= set(run.tags)
             and job_filter.tenant in {None, run.control.tenant}
             and job_filter.part_of in {None, run.part_of}
+            and (job_filter.search or "").casefold() in name_of(run).casefold()
         ]
         stop = start + job_filter.limit
         return Page(tuple(fitting[start:stop]), str(stop) if len(fitting) > stop else None)

@@ -236,6 +236,28 @@ def test_jobs_that_are_due_later_are_listed_and_filtered_by_their_creation(on_pr
     assert (before, after, within) == (of(1, 0, 2), of(5, 3, 4), of(1, 3, 4, 2))
 
 
+def test_a_search_finds_names_of_files_in_any_case_and_no_pattern(on_prefect, deployed):
+    names = ("Größe_100%.mp4", "grösse_1000.mp4", "GRÖSSE_100%.MP4", "o'neil.mp4", "anna.mp4")
+
+    async def story(runs):
+        job_type, options = JOB_TYPES["lip_sync"], SubmitOptions(tags=("search",))
+        for name in names:
+            job = job_type.job(video=f"s3://media/{name}", audio="s3://media/hello.wav")
+            await runs.create(job_type, job, options)
+        made = await runs.find(JobFilter(tags=("search",)))
+        numbers = {run.id: number for number, run in enumerate(reversed(made.jobs))}
+
+        async def found(text, **more):
+            page = await runs.find(JobFilter(tags=("search",), search=text, **more))
+            return [numbers[run.id] for run in page.jobs]
+
+        walked = await walk(runs, tags=("search",), search="HELLO.wav")
+        return [await found(text) for text in ("grö", "_100%", "O'N", "ANNA", "%", "\\")], len(walked)
+
+    found, walked = on_prefect(story)
+    assert found == [[2, 1, 0], [2, 0], [3], [4], [2, 0], []] and walked == len(names)
+
+
 def test_no_job_is_skipped_while_others_are_made_and_deleted(on_prefect, deployed):
     deployment = deployed.read_deployment_by_name("speech/Text to speech").id
     made = [deployed.create_flow_run_from_deployment(deployment, tags=["tag:moving"]).id for _ in range(20)]

@@ -181,7 +181,15 @@ def test_lists_are_filtered_and_go_on_where_they_ended(client, runs):
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=201", "status=done", "type=dance", "created_after=2026-01-01T00:00:00", "offset=3"],
+    [
+        "limit=0",
+        "limit=201",
+        "status=done",
+        "type=dance",
+        "created_after=2026-01-01T00:00:00",
+        "offset=3",
+        "search=%20",
+    ],
 )
 def test_a_list_s_filters_are_checked(client, query):
     answer = client.get(f"/v1/jobs?{query}")

@@ -249,10 +249,17 @@ def test_the_list_shows_pages_pictures_and_filters(server, runs, records, finish
     assert page.locator("tbody tr").count() == 21
     page.get_by_label("Status").select_option("succeeded")
     until(page, "document.querySelectorAll('tbody tr').length === 1")
-    page.get_by_label("Tag or job id").fill("campaign:autumn")
+    page.get_by_label("Tag", exact=True).fill("campaign:autumn")
     page.keyboard.press("Enter")
     page.get_by_text("No job fits these filters").wait_for()
-    page.get_by_label("Tag or job id").fill(str(made[3].id))
+    page.goto(f"{server}/studio/jobs")
+    name = "Präsentation (1).mp4"
+    runs.jobs[made[7].id] = replace(made[7], parameters={"video": f"s3://media/{name}"})
+    page.get_by_label("File name").fill(" PRÄSENTATION (1) ")
+    page.keyboard.press("Enter")
+    until(page, "document.querySelectorAll('tbody tr').length === 1")
+    page.locator(f"a[href='/studio/jobs/{made[7].id}']").wait_for()
+    page.get_by_label("File name or job id").fill(str(made[3].id))
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/studio/jobs/{made[3].id}")
 

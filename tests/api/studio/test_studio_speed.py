@@ -7,10 +7,12 @@ Wall time is printed with the load of the machine, for docs/LOG.md.
 import json
 import os
 
+import httpx
 import pytest
 from studio_tab import studio_tab, until
 
 INTERACTIVE_S = 1.0
+LOADS = 4
 LONGEST_TASK_S = 0.1
 JOBS = 2_000
 READY = "document.querySelector('#field-video') && document.querySelector('.side .primary')"
@@ -25,6 +27,12 @@ def many_jobs(runs, finished):
         tags = tuple(f"campaign:{number % 7}-{word}" for word in ("spring", "summer"))
         runs.add(type=kind, status=status, tags=tags, parameters={"text": "Good morning. " * 40})
     return finished()
+
+
+NOTE_READY = f"""
+new MutationObserver(() => {{ if (!window.readyAt && {READY}) window.readyAt = performance.now(); }})
+    .observe(document, {{ childList: true, subtree: true }});
+"""
 
 
 def main_thread_seconds(session):
@@ -48,17 +56,23 @@ def traced_tasks(folder, browser, page, work):
 
 
 def test_the_first_view_is_interactive_within_a_second(server, browser, tmp_path):
-    with studio_tab(browser, tmp_path) as tab:
-        session = tab.page.context.new_cdp_session(tab.page)
-        session.send("Performance.enable", {"timeDomain": "threadTicks"})
-        before = main_thread_seconds(session)
-        tab.page.goto(f"{server}/studio")
-        until(tab.page, READY)
-        used = main_thread_seconds(session) - before
-        wall = tab.page.evaluate("performance.now()") / 1000
-        print(f"interactive: {used:.2f} s CPU, {wall:.2f} s wall, load {os.getloadavg()[0]:.1f}")
+    # FastAPI prepares its routes for the first request, which `musetalk up` sends before it prints `ready`
+    assert httpx.get(f"{server}/healthz", trust_env=False).status_code == 200
+    cpu, wall = [], []
+    for _ in range(LOADS):
+        with studio_tab(browser, tmp_path) as tab:
+            tab.page.context.add_init_script(NOTE_READY)
+            session = tab.page.context.new_cdp_session(tab.page)
+            session.send("Performance.enable", {"timeDomain": "threadTicks"})
+            before = main_thread_seconds(session)
+            tab.page.goto(f"{server}/studio")
+            until(tab.page, READY)
+            cpu.append(main_thread_seconds(session) - before)
+            wall.append(tab.page.evaluate("window.readyAt") / 1000)
+    shown = ", ".join(f"{one:.2f}" for one in wall)
+    print(f"interactive: {max(cpu):.2f} s CPU at most; {shown} s wall, load {os.getloadavg()[0]:.1f}")
 
-    assert 0 < used < INTERACTIVE_S
+    assert 0 < max(cpu) < INTERACTIVE_S
 
 
 def test_two_thousand_jobs_stay_smooth(server, browser, many_jobs, tmp_path):

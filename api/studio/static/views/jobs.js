@@ -11,7 +11,7 @@ import { outputNames } from "../lib/outputs.js";
 
 const PAGE_SIZE = 50;
 const REFRESH_MS = 4000;
-const FILTERS = ["status", "type", "tag", "created_after", "cursor"];
+const FILTERS = ["status", "type", "search", "tag", "created_after", "cursor"];
 const PRESETS = [["All", ""], ["Lip-sync", "lip_sync"], ["Portraits", "portrait"], ["Speech", "speech"], ["Batches", "batch"], ["Pipelines", "pipeline"]];
 const JOB_ID = /^(job:\/\/)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
@@ -44,7 +44,7 @@ export function Jobs({ query }) {
       clearTimeout(timer);
     };
   }, [place]);
-  const filtered = FILTERS.slice(0, 4).some((name) => query.get(name));
+  const filtered = FILTERS.slice(0, 5).some((name) => query.get(name));
   return html`<section class="list-view">
     <h1>Jobs</h1>
     <ul class="presets" aria-label="Kinds of jobs">${PRESETS.map(([title, type]) => html`<li><${Link} to=${`/studio/jobs${type ? `?type=${type}` : ""}`}
@@ -86,14 +86,15 @@ function Filters({ query, types }) {
   const search = (event) => {
     const text = event.target.value.trim();
     if (JOB_ID.test(text)) navigate(`/studio/jobs/${text.replace("job://", "").toLowerCase()}`);
-    else navigate(address(query, { tag: text, cursor: null }));
+    else navigate(address(query, { search: text, cursor: null }));
   };
   return html`<div class="filters" role="search">
     <div class="field"><label class="label" for="filter-status">Status</label><select id="filter-status" class="input" onChange=${set("status")}>
       <option value="">any</option>${Object.entries(STATUS_TEXT).map(([name, text]) => html`<option value=${name} selected=${query.get("status") === name}>${text}</option>`)}</select></div>
     <div class="field"><label class="label" for="filter-type">Type</label><select id="filter-type" class="input" onChange=${set("type")}>
       <option value="">any</option>${types.map((name) => html`<option value=${name} selected=${query.get("type") === name}>${typeName(name)}</option>`)}</select></div>
-    <div class="field"><label class="label" for="filter-tag">Tag or job id</label><input id="filter-tag" class="input" type="search" dir="auto" value=${query.get("tag") || ""} onChange=${search} /></div>
+    <div class="field"><label class="label" for="filter-search">File name or job id</label><input id="filter-search" class="input" type="search" dir="auto" maxlength="200" value=${query.get("search") || ""} onChange=${search} /></div>
+    <div class="field"><label class="label" for="filter-tag">Tag</label><input id="filter-tag" class="input" type="search" dir="auto" value=${query.get("tag") || ""} onChange=${(event) => set("tag")({ target: { value: event.target.value.trim() } })} /></div>
     <div class="field"><label class="label" for="filter-day">Created since</label><input id="filter-day" class="input" type="date" value=${query.get("created_after") || ""} onChange=${set("created_after")} /></div>
   </div>`;
 }

@@ -111,7 +111,9 @@ def test_a_home_that_cannot_be_written_is_a_typed_error(configure):
 def test_pem_files_sign_and_their_root_is_trusted(configure, pair, tmp_path):
     configure(certificate_chain=tmp_path / "chain.pem", private_key=tmp_path / "key.pem")
     signer = open_signer()
-    assert (signer.chain, signer.key) == (pair.chain, pair.private_key)
+    assert (signer.chain, signer.key, signer.time_stamp_url) == (pair.chain, pair.private_key, None)
+    configure(time_stamp_url="https://clock.example.com/tsa")
+    assert open_signer().time_stamp_url == "https://clock.example.com/tsa"
     assert trust_anchors().strip() == pair.chain[pair.chain.rindex("-----BEGIN") :].strip()
     assert not (tmp_path / "home").exists(), "no local keys are made"
 
