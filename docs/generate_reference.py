@@ -80,7 +80,9 @@ WARNINGS = """# Warnings
 
 A job that succeeds may have warnings. Each is a text `code: sentence` in `warnings` of the result, in the
 output of `musetalk watch` and `musetalk submit --wait`, in the artifact `warnings` on Prefect's pages, and in
-`data.warnings` of the webhook `job.completed`. Codes are never renamed; sentences may change.
+`data.warnings` of the webhook `job.completed`. Codes are never renamed; sentences may change. A pipeline
+repeats the warnings of its steps as `code: step NAME: sentence`. A batch has one warning per code with the
+number of rows; its table of results has the warnings of each row.
 """
 QUALITY = """# Quality figures
 

@@ -6,6 +6,10 @@ It never ends a job. Codes are public and never renamed.
 """
 
 from enum import StrEnum
+from typing import Final
+
+MIN_SIDE_PX: Final = 240
+"""A picture whose shorter side has fewer pixels is worth the warning `low_resolution`."""
 
 
 class WarningCode(StrEnum):
@@ -86,3 +90,17 @@ class WarningCode(StrEnum):
     NO_WORD_TIMES = "no_word_times", "The transcript has no word timestamps."
     QUESTION_NOT_ANSWERED = "question_not_answered", "No installed model answers questions."
     FEATURE_UNAVAILABLE = "feature_unavailable", "No installed model computes a requested feature."
+
+
+def resolution_warnings(width: int, height: int, effect: str) -> list[str]:
+    """
+    Return the warning about a small picture, if it is small.
+
+    Args:
+        width:  in pixels.
+        height: in pixels.
+        effect: what is worse for it, or what to do, as the end of a sentence.
+    """
+    if min(width, height) >= MIN_SIDE_PX:
+        return []
+    return [WarningCode.LOW_RESOLUTION(f"the picture has {width}x{height} pixels; {effect}")]

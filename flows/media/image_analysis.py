@@ -15,7 +15,7 @@ from musetalk_core.types import Box
 from musetalk_core.vision import template_caption
 from musetalk_core.vision.findings import DetectedObject, Tag, TextLine
 from musetalk_core.vision.model_choice import STARTER, ModelAssignment
-from musetalk_core.warning_codes import WarningCode
+from musetalk_core.warning_codes import WarningCode, resolution_warnings
 from tasks.models.install import pin
 from tasks.refs import SourceFile
 from tasks.steps.analyze_image import (
@@ -107,12 +107,12 @@ class ImageAnalysis:
 
     def warnings(self) -> list[str]:
         """Return the warnings for the caller."""
+        facts = self.image_info()
         frame_warnings = (
-            [WarningCode.FIRST_FRAME_ONLY("the file holds more frames or pages")]
-            if self.image_info().is_part
-            else []
+            [WarningCode.FIRST_FRAME_ONLY("the file holds more frames or pages")] if facts.is_part else []
         )
-        return [*self.assignment.warnings, *frame_warnings]
+        size_warnings = resolution_warnings(facts.width, facts.height, "small text and faces may be missed")
+        return [*self.assignment.warnings, *frame_warnings, *size_warnings]
 
     def _run(
         self, part: AnalysisPart, model: str, length: TextLength = "normal", question: str = ""

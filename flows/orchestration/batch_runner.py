@@ -14,6 +14,7 @@ from prefect.artifacts import create_table_artifact
 
 from flows.batches.manifest import Row
 from flows.orchestration.child_jobs import ChildJob, ChildJobs, ChildOutcome, ChildSpec
+from flows.orchestration.child_warnings import MAX_ROW_WARNINGS, RowWarnings, codes_of
 from flows.orchestration.dispatcher import Dispatcher
 from flows.orchestration.lineage import MAX_LISTED_CHILDREN, write_batch_manifest
 from flows.orchestration.pool_slot import PoolSlot
@@ -65,17 +66,19 @@ class DiscoveredRows:
 
 @dataclass(slots=True)
 class _ResultCounts:
-    """Row counts by status, the first unsuccessful rows, and the first child jobs."""
+    """Row counts by status and by warning, the first unsuccessful rows, and the first child jobs."""
 
     type: str
     """Job type of the rows."""
     counts: Counter[str] = field(default_factory=Counter[str])
     problems: list[RowView] = field(default_factory=list[RowView])
     children: list[PartJob] = field(default_factory=list[PartJob])
+    warnings: RowWarnings = field(default_factory=RowWarnings)
     jobs: int = 0
 
     def add(self, view: RowView) -> None:
         self.counts[view.status] += 1
+        self.warnings.add(view)
         if view.job is not None:
             self.jobs += 1
             if len(self.children) < MAX_LISTED_CHILDREN:
@@ -188,7 +191,8 @@ def _write_result_table(
                     result_counts.add(view)
                     file.write(view.model_dump_json(exclude_defaults=True) + "\n")
                     if len(shown_rows) < _MAX_SHOWN_ROWS:
-                        shown_rows.append(view.model_dump(mode="json", exclude={"faults", "uri"}))
+                        shown = view.model_dump(mode="json", exclude={"faults", "uri"})
+                        shown_rows.append(shown | {"warnings": codes_of(view.warnings)})
         stored = publish_table(path, name, plan.output)
         write_batch_manifest(stored, result_counts.children, result_counts.jobs - len(result_counts.children))
     if shown_rows:
@@ -205,6 +209,7 @@ def _write_result_table(
         name=stored.name,
         files={stored.name: stored.ref},
         until=next(read_lines(key))["until"],
+        warnings=result_counts.warnings.texts(),
     )
 
 
@@ -240,6 +245,7 @@ def _row_view(
             "uri": _public_uri_of(str(stored.get("uri", "")), child.id, outcome.result),
             "code": outcome.code,
             "message": outcome.message,
+            "warnings": outcome.result.get("warnings", [])[:MAX_ROW_WARNINGS],
         }
     )
 

@@ -8,6 +8,7 @@ from prefect.artifacts import create_table_artifact
 
 from flows.media.spoken_language import pipeline_language_warnings
 from flows.orchestration.child_jobs import ChildJob, ChildJobs, ChildSpec
+from flows.orchestration.child_warnings import step_warnings
 from flows.orchestration.dag import StepGraph
 from flows.orchestration.dispatcher import Dispatcher
 from flows.orchestration.lineage import write_pipeline_manifest
@@ -144,15 +145,12 @@ class _PipelineState:
             audio=None if visual else file_by_field.get("audio"),
             files=last.files,
             timings_s={name: self.results[name].ran_s for name in views},
-            warnings=[
-                f"{name}: {text}"
-                for name in views
-                for text in (
-                    *self.results[name].result.get("warnings", []),
-                    *([languages[name]] if name in languages else []),
-                )
-            ],
+            warnings=[text for name in views for text in self._warnings_of(name, languages.get(name))],
         )
+
+    def _warnings_of(self, step: str, language: str | None) -> list[str]:
+        found = self.results[step].result.get("warnings", [])
+        return step_warnings(step, [*found, *([language] if language else [])])
 
     def _step_view(self, step: str) -> StepView:
         result = self.results[step]

@@ -11,12 +11,12 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import flow_run
-from pydantic import BaseModel
 
 from flows.prefect_state.artifacts import read_latest_artifacts
 from flows.prefect_state.status import PROGRESS_KEY
 from flows.schemas.control import read_control
 from musetalk_core.errors import RenderError
+from tasks.artifact_pages.warnings import show_warnings
 from tasks.run.cancellation import Cancelled
 from tasks.run.event_names import NOTIFY_PROGRESS_TAG
 from tasks.run.progress_event import emit_progress
@@ -26,6 +26,9 @@ from tasks.settings import get_settings
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+
+    from flows.schemas.batch import BatchResult
+    from flows.schemas.pipeline import PipelineResult
 
 _PHASE: Final = "steps"
 """Phase of a batch or pipeline in its progress artifact."""
@@ -80,9 +83,10 @@ class RunReport:
         update: Any = ArtifactUpdate(data=self._percent, description=text)
         retry_while_unavailable(lambda: self.client.update_artifact(self._progress_id, update))
 
-    def finish(self, result: BaseModel, done: int, total: int) -> None:
-        """Write the result, then set the progress to 100 percent, in this order."""
+    def finish(self, result: "PipelineResult | BatchResult", done: int, total: int) -> None:
+        """Write the result and its warnings, then set the progress to 100 percent, in this order."""
         self._create_artifact("result", result.model_dump(mode="json"))
+        show_warnings(result.warnings)
         self._percent = 100.0
         self._write_progress(json.dumps({"phase": _PHASE, "done": done, "total": total}))
 

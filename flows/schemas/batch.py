@@ -184,6 +184,7 @@ class RowView(BaseModel):
     code: str | None = Field(default=None, description="Error code.")
     message: str | None = None
     faults: list[RowFault] = []
+    warnings: Warnings = []
 
 
 ROW_COUNTS: Final = ("total", "succeeded", "failed", "canceled", "invalid", "known")

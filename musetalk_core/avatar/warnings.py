@@ -6,10 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from musetalk_core.faces.tracker_protocol import FaceChoice, FacesInFrame
-from musetalk_core.warning_codes import WarningCode
+from musetalk_core.warning_codes import WarningCode, resolution_warnings
 
 _TINY_FACE_PX: Final = 64
-_LOW_RESOLUTION_PX: Final = 240
 _MAX_LISTED_FACES: Final = 8
 
 
@@ -40,10 +39,7 @@ def avatar_warnings(
                 f"the face is {height:.0f} pixels high; from about {_TINY_FACE_PX} pixels on, lips are clear"
             )
         )
-    if min(size) < _LOW_RESOLUTION_PX:
-        warnings.append(
-            WarningCode.LOW_RESOLUTION(f"the picture has {size[0]}x{size[1]} pixels; send a larger one")
-        )
+    warnings += resolution_warnings(*size, "send a larger one")
     missing = int((shots < 0).sum())
     if missing:
         warnings.append(WarningCode.FACE_MISSING(f"{missing} of {len(shots)} source frames show no face"))

@@ -119,7 +119,10 @@ def test_of_an_animation_the_first_frame_is_analysed_and_that_is_told(home):
     frames = [Image.new("RGB", (90, 60), colour) for colour in ("navy", "white")]
     image = in_file(home, frames[0], "moving.gif", save_all=True, append_images=frames[1:])
 
-    assert [text.split(":")[0] for text in analyze(AnalyzeJob(image=image)).warnings] == ["first_frame_only"]
+    assert [text.split(":")[0] for text in analyze(AnalyzeJob(image=image)).warnings] == [
+        "first_frame_only",
+        "low_resolution",
+    ]
 
 
 @pytest.fixture

@@ -10,10 +10,12 @@ from pictures import group
 from PIL import Image
 from shown import artifacts_of
 
+from flows.analyze import analyze
 from flows.caption import caption
 from flows.lip_sync import lip_sync
 from flows.portrait import portrait
 from flows.prepare_avatar import prepare_avatar
+from flows.schemas.analyze import AnalyzeJob
 from flows.schemas.caption import CaptionJob
 from flows.schemas.transcribe import TranscribeJob
 from flows.schemas.video import LipSyncJob, PortraitJob, PrepareAvatarJob
@@ -153,6 +155,9 @@ def test_small_faces_and_pictures_are_told(home, portrait_file):
     cv2.imwrite(str(home / "small.png"), small)
     result = prepare_avatar(PrepareAvatarJob(video=uri(home / "small.png"), engine="viseme"))
     assert codes(result) == ["tiny_face", "low_resolution"]
+    assert codes(analyze(AnalyzeJob(image=uri(home / "small.png"), features=("faces",)))) == [
+        "low_resolution"
+    ]
 
 
 def test_an_animated_picture_is_told(home, portrait_file):

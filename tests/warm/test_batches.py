@@ -25,6 +25,12 @@ def speeches(folder, count):
             target.writeframes(sound[start : start + 2 * 16000])
 
 
+def silence(path):
+    with wave.open(str(path), "wb") as target:
+        target.setparams((1, 2, 16000, 16000, "NONE", None))
+        target.writeframes(bytes(2 * 16000))
+
+
 @pytest.fixture
 def stage(own_server, receiver, tmp_path):
     shutil.copy(ASSETS / "astronaut.jpg", tmp_path / "anna.jpg")
@@ -106,6 +112,7 @@ def finished(stage, batch):
 
 def test_a_dry_run_a_pause_one_message_and_doing_again_what_failed(stage, receiver):
     speeches(stage.folder, 4)
+    silence(stage.folder / "0.wav")
     stage.start()
     rows = [row(stage, number) for number in range(4)] + [row(stage, "late"), {"id": "bad"}]
     body = batch_of(stage, rows, parallel=1)
@@ -129,9 +136,12 @@ def test_a_dry_run_a_pause_one_message_and_doing_again_what_failed(stage, receiv
 
     done = stage.wait(batch)
     assert (done["result"]["succeeded"], done["result"]["failed"], done["result"]["invalid"]) == (4, 1, 1)
+    assert "silent_sound: row n0: the sound is silent" in " ".join(done["result"]["warnings"])
+    assert table(stage, done)["n0"]["warnings"][0].startswith("silent_sound: ")
     eventually(lambda: receiver.got, 60)
     message = Webhook(SECRET).verify(receiver.got[0].body.decode(), receiver.got[0].headers)
     assert (message["type"], message["data"]["id"]) == ("job.completed", batch)
+    assert message["data"]["warnings"] == done["result"]["warnings"]
     told = message["data"]["counts"]
     assert [told[name] for name in ("total", "succeeded", "failed", "invalid")] == [6, 4, 1, 1]
     lineage = stage.http.get(f"/v1/jobs/{batch}/lineage").json()["lineage"]
