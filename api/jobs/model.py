@@ -74,6 +74,8 @@ class Job:
     """The parent: the batch or pipeline that created it."""
     part: str | None = None
     """Its step or row in the parent."""
+    name: str = ""
+    """Name of its run: `lip_sync: anna.mp4, hello.wav (1f0c9d2e)`."""
     position: int | None = None
     """Queue position from 1; None if it is not queued."""
     eta: Eta | None = None

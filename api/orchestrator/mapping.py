@@ -105,6 +105,7 @@ def to_job(
         retry_of=UUID(str(retried_job)) if retried_job else None,
         replayed=replayed,
         parameters=dict(flow_run.parameters.get("job") or {}),
+        name=flow_run.name,
         part_of=_parent_id(flow_run),
         part=str(labels[CHILD_NAME_LABEL]) if CHILD_NAME_LABEL in labels else None,
         run_url=_run_url(flow_run.id),

@@ -88,6 +88,11 @@ class JobView(BaseModel):
     metadata: dict[str, str]
     control: ControlView
     retry_of: str | None = Field(description="The job that this job retries.")
+    name: str = Field(
+        description="Name of its run: type, step or row, names of the input files, and a short id. `search`"
+        " of the job list finds parts of it.",
+        examples=["lip_sync: anna.mp4, hello.wav (1f0c9d2e)"],
+    )
     part_of: str | None = Field(description="The batch or pipeline that created it.")
     part: str | None = Field(description="Its row or step in the batch or pipeline.")
     status_url: str
@@ -154,6 +159,7 @@ def job_view(request: Request, job: Job) -> JobView:
             notify=job.control.notify,
         ),
         retry_of=str(job.retry_of) if job.retry_of else None,
+        name=job.name,
         part_of=str(job.part_of) if job.part_of else None,
         part=job.part,
         status_url=links.self,

@@ -47,7 +47,7 @@ from api.main import app_with_routes, configure
 from api.orchestrator.bucket_watches import BucketWatch
 from flows.prefect_state.run_names import job_run_name
 from flows.prefect_state.status import ClientMark, JobError, Progress
-from flows.registry import JOB_TYPES, JobType
+from flows.registry import JobType
 from flows.schemas.base import JobParameters
 from flows.schemas.control import Control
 from tasks.settings import get_settings
@@ -57,11 +57,6 @@ def place(cursor: str | None) -> int:
     if cursor and not (cursor.isascii() and cursor.isdigit()):
         raise Problem("invalid_input", "Invalid cursor.")
     return int(cursor or 0)
-
-
-def name_of(run: Run) -> str:
-    """The name of a job's run on Prefect's pages."""
-    return job_run_name(run.type, JOB_TYPES[run.type].job, run.parameters, run.id.hex, run.part or "")
 
 
 class FakeRuns:
@@ -98,6 +93,7 @@ class FakeRuns:
             control=options.control,
             retry_of=options.retry_of,
             parameters=parameters,
+            name=job_run_name(job_type.name, job_type.job, parameters, uuid4().hex),
         )
         self.created.append((job_type, job, options.key))
         self.jobs[run.id] = self.on_create(run)
@@ -132,7 +128,7 @@ class FakeRuns:
             and set(job_filter.tags) <= set(run.tags)
             and job_filter.tenant in {None, run.control.tenant}
             and job_filter.part_of in {None, run.part_of}
-            and (job_filter.search or "").casefold() in name_of(run).casefold()
+            and (job_filter.search or "").casefold() in run.name.casefold()
         ]
         stop = start + job_filter.limit
         return Page(tuple(fitting[start:stop]), str(stop) if len(fitting) > stop else None)

@@ -10,6 +10,7 @@ from avatar_examples import avatar_note
 from lineages import lineage_of
 from small_media import write_video
 from studio_tab import policy_reports, studio_tab, until
+from verify_results import RESULT, checked_manifest
 
 from api.jobs.model import LogLine
 from api.orchestrator.workers import WorkerProcess, WorkerState
@@ -34,7 +35,12 @@ PARTS = [("speak", "speech"), ("talk", "lip_sync"), ("captions", "transcribe")]
 def population(runs, finished, records, tmp_path):
     """Jobs of every kind with text that others chose; gives the addresses of all views."""
     video = write_video(tmp_path / "made.mp4").read_bytes()
-    known = {"metadata": {"order": LONG[:500]}, "tags": ("campaign:spring",), "created": datetime.now(UTC)}
+    known = {
+        "name": f"lip_sync: {LONG} (1f0c9d2e)",
+        "metadata": {"order": LONG[:500]},
+        "tags": ("campaign:spring",),
+        "created": datetime.now(UTC),
+    }
     done = finished(
         content=video,
         fps="25",
@@ -72,7 +78,14 @@ def population(runs, finished, records, tmp_path):
         "with_face": 9,
     }
     save_note(AvatarNote(avatar="a" * 64, source=LONG, is_still=False, **note), None)
-    jobs = [done, failed, running, batch, pipeline]
+    found = [RESULT["found"][0] | {"name": LONG}]
+    checked = RESULT | {"state": "altered", "manifest": checked_manifest(LONG, 3), "found": found}
+    checked |= {
+        "problems": [HOSTILE],
+        "mark": {"found": True, "key": HOSTILE, "picture": None, "sound": None},
+    }
+    verified = runs.add(type="verify", status="succeeded", result=checked, **known)
+    jobs = [done, failed, running, batch, pipeline, verified]
     return [
         *("/studio/new", "/studio/new?type=portrait", "/studio/new?type=analyze", "/studio/new?type=batch"),
         *("/studio/jobs", f"/studio/new?type=lip_sync&from={done.id}"),

@@ -253,12 +253,13 @@ def test_the_list_shows_pages_pictures_and_filters(server, runs, records, finish
     page.keyboard.press("Enter")
     page.get_by_text("No job fits these filters").wait_for()
     page.goto(f"{server}/studio/jobs")
-    name = "Präsentation (1).mp4"
-    runs.jobs[made[7].id] = replace(made[7], parameters={"video": f"s3://media/{name}"})
+    name = "Präsentation (1).mp4, hello.wav"
+    runs.jobs[made[7].id] = replace(made[7], name=f"lip_sync: {name} (1f0c9d2e)")
     page.get_by_label("File name").fill(" PRÄSENTATION (1) ")
     page.keyboard.press("Enter")
     until(page, "document.querySelectorAll('tbody tr').length === 1")
     page.locator(f"a[href='/studio/jobs/{made[7].id}']").wait_for()
+    assert page.locator("tbody .row-name").inner_text() == name
     page.get_by_label("File name or job id").fill(str(made[3].id))
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/studio/jobs/{made[3].id}")

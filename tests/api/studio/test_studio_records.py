@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from lineages import lineage_of
 from studio_tab import until
+from verify_results import RESULT, checked_manifest
 
 from api.dependencies import get_delivery_store
 from api.orchestrator.webhooks import Attempt, Delivery
@@ -145,3 +146,18 @@ def test_only_web_addresses_of_prefect_become_links(server, runs, tab, address):
     tab.page.goto(f"{server}/studio/jobs/{run.id}")
     tab.page.locator("h1").wait_for()
     assert tab.page.get_by_role("link", name="Prefect run").count() == 0
+
+
+def test_a_verified_file_tells_its_mark_and_the_chain_that_made_it(server, runs, tab):
+    part = {"found": True, "score": 31.0, "false_alarm_bound": 1e-9}
+    mark = {"found": True, "key": "a1", "picture": part, "sound": part | {"found": False}}
+    checked = {"state": "valid", "manifest": checked_manifest("video", 3), "mark": mark, "found": []}
+    job = runs.add(type="verify", status="succeeded", result=RESULT | checked, name="verify: anna.mp4 (7c)")
+    tab.page.goto(f"{server}/studio/jobs/{job.id}")
+
+    tab.page.get_by_text("Unchanged, and signed by a trusted signer").wait_for()
+    tab.page.get_by_text("The picture carries the imperceptible mark of this system.").wait_for()
+    tab.page.get_by_text("anna.mp4", exact=True).wait_for()
+    assert tab.page.locator(".ingredients").count() == 4, "a list in a list for each manifest below"
+    made_by = checked["manifest"]["facts"]["job"]
+    assert tab.page.locator(f"a[href='/studio/jobs/{made_by}']").count() == 1

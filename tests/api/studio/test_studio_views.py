@@ -11,6 +11,7 @@ from avatar_examples import avatar_note
 from lineages import lineage_of
 from small_media import write_video
 from studio_tab import studio_tab, until
+from verify_results import RESULT, checked_manifest
 
 from api.dependencies import get_delivery_store
 from api.jobs.eta import Eta
@@ -61,6 +62,22 @@ class MadeUpDeliveries:
         return [Delivery("msg_1", "completed", True, False, None, (refused, arrived))]
 
 
+def results_of_other_types(runs, finish):
+    """Jobs whose results are a sound, texts, a picture, and the statements of a manifest."""
+    spoken = finish(runs.add(type="speech"), name="speech.wav", content=SPEECH.read_bytes(), voice="hibari")
+    text = "1\n00:00:00,000 --> 00:00:02,500\nMy mother bought five big blue balloons.\n"
+    heard = finish(runs.add(type="transcribe"), name="hello.srt", content=text.encode())
+    file = heard.result["video"]
+    heard = replace(heard, result={"files": {"hello.srt": file}, "text": "My mother.", "language": "en"})
+    drawn = finish(runs.add(type="analyze"), name="desk.jpg", content=photo(320))
+    drawn.result["answer"] = "An astronaut before a flag."
+    mark = {"found": True, "score": 31.0, "false_alarm_bound": 1e-9}
+    checked = RESULT | {"state": "unknown_signer", "manifest": checked_manifest("anna.mp4", 2)}
+    checked |= {"mark": {"found": True, "key": "a1", "picture": mark, "sound": mark | {"found": False}}}
+    verified = replace(runs.add(type="verify"), status="succeeded", result=checked)
+    return [made(runs, one) for one in (spoken, heard, drawn, verified)]
+
+
 @pytest.fixture
 def views(runs, records, finish, server, app_of_server, tmp_path):
     """Ordinary jobs of every kind; gives a name and an address for each view."""
@@ -102,10 +119,12 @@ def views(runs, records, finish, server, app_of_server, tmp_path):
     tags = ("campaign:spring", "customer:17")
     picture = {"video": "asset://" + "0" * 32, "audio": "asset://" + "1" * 32}
     done = made(runs, done, tags=tags, metadata={"order": "17"}, parameters=picture, control=control)
-    runs.jobs[done.id] = replace(done, run_url="http://127.0.0.1:4200/runs/flow-run/1")
+    named = "lip_sync: anna.mp4, hello.wav (2c91)"
+    runs.jobs[done.id] = replace(done, name=named, run_url="http://127.0.0.1:4200/runs/flow-run/1")
     records.lineages[done.id] = lineage_of(done.id, uuid4())
     records.pictures[done.id] = Thumbnail(photo(200), "image/jpeg", "1")
-    running = runs.add(type="lip_sync", status="running")
+    name = "lip_sync: A long name of a film about an astronaut.mp4, hello.wav (1f0c9d2e)"
+    running = runs.add(type="lip_sync", status="running", name=name)
     running = made(
         runs, running, ago_s=20, progress=Progress(64.0, "render", 310, 500, 4), eta=Eta(14.0, 20.0)
     )
@@ -114,7 +133,14 @@ def views(runs, records, finish, server, app_of_server, tmp_path):
         LogLine(uuid4(), NOW, 20, "Prepared anna.mp4: 50 frames, 50 with a face."),
         LogLine(uuid4(), NOW, 30, "low_resolution: The face is 96 pixels wide."),
     ]
-    queued = runs.add(type="portrait", status="queued", position=2, eta=Eta(40.0, 60.0), created=NOW)
+    queued = runs.add(
+        type="portrait",
+        name="portrait: anna.jpg (7ac2)",
+        status="queued",
+        position=2,
+        eta=Eta(40.0, 60.0),
+        created=NOW,
+    )
     text = "No frame shows a face. Use a picture of a face from the front."
     error = JobError("no_face", text, False)
     failed = made(runs, runs.add(type="lip_sync", status="failed"), error=error, ago_s=4000)
@@ -135,6 +161,7 @@ def views(runs, records, finish, server, app_of_server, tmp_path):
     made(runs, pipeline, progress=Progress(50.0, "steps", 1, 4))
     runs.add(type="speech", part_of=pipeline.id, part="speak", status="succeeded")
     runs.add(type="lip_sync", part_of=pipeline.id, part="talk", status="running")
+    others = results_of_other_types(runs, finish)
     models = ("face-mesh", "whisper-tiny.en")
     process = WorkerProcess(0, "cpu", "busy", running.id, models, 1_310_000_000, 0, 3, 0)
     idle = replace(process, number=1, state="idle", job=None, models=())
@@ -161,6 +188,7 @@ def views(runs, records, finish, server, app_of_server, tmp_path):
         "job-canceled": f"/studio/jobs/{canceled.id}",
         "job-batch": f"/studio/jobs/{batch.id}",
         "job-pipeline": f"/studio/jobs/{pipeline.id}",
+        **{f"job-{one.type}": f"/studio/jobs/{one.id}" for one in others},
         "job-unknown": f"/studio/jobs/{uuid4()}",
         "avatars": "/studio/avatars",
         "system": "/studio/system",

@@ -9,6 +9,9 @@ import { Link } from "../lib/router.js";
 // Text that somebody else wrote. <bdi> keeps its direction from affecting the text around it.
 export const UserText = ({ text, limit }) => html`<bdi class="user-text">${plain(text, limit)}</bdi>`;
 
+// Text of the API's own description, whose `names` are set as code.
+export const Described = ({ text }) => text.split("`").map((part, index) => (index % 2 ? html`<code>${part}</code>` : part));
+
 export const Status = ({ status }) =>
   html`<span class="status status-${status}">${STATUS_TEXT[status] || status}</span>`;
 

@@ -3,7 +3,7 @@
 import { html, useState } from "../lib/preact.js";
 import { valueAt } from "../lib/schema.js";
 import { words } from "../lib/format.js";
-import { UserText } from "./basics.js";
+import { Described, UserText } from "./basics.js";
 import { EngineNote } from "./engine_note.js";
 import { FacePicker } from "./face_picker.js";
 import { MediaInput } from "./media_input.js";
@@ -24,7 +24,7 @@ export function Field({ field, form, extra }) {
     <${Control} ...${props} />
     ${field.kind === "choice_or_number" && field.name === "face" && html`<${FacePicker} values=${form.values} value=${value} onChoose=${set} />`}
     ${isEngine(field) && html`<${EngineNote} name=${value ?? field.default} />`}
-    ${field.description && html`<p class="help" id="${id}-help">${field.description}</p>`}
+    ${field.description && html`<p class="help" id="${id}-help"><${Described} text=${field.description} /></p>`}
     ${fault && html`<p class="fault" id="${id}-fault" role="alert"><${UserText} text=${fault} limit=${600} /></p>`}
   </div>`;
 }

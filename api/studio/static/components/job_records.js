@@ -89,6 +89,7 @@ function Lineage({ id }) {
       .then(setFound, (error) => error.name !== "AbortError" && setProblem(error));
     return () => controller.abort();
   }, [id]);
+  if (problem?.code === "not_found") return html`<${Empty} title="No lineage was recorded" />`;
   if (problem) return html`<${ProblemBox} problem=${problem} />`;
   if (!found) return html`<${Loading} what="Loading the lineage" />`;
   const { lineage } = found;

@@ -40,6 +40,12 @@ export const words = (name) => String(name).replace(/_/g, " ");
 export const capitalized = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 export const typeName = (name) => capitalized(words(name)).replace("Lip sync", "Lip-sync");
 
+// Names of a job's input files, from the name of its run: "lip_sync: anna.mp4, hello.wav (1f0c9d2e)".
+export function inputNames(job) {
+  const names = (String(job.name || "").match(/^\w+: (.*) \([^()]*\)$/s) || [])[1] || "";
+  return job.part && names.startsWith(`${job.part}, `) ? names.slice(job.part.length + 2) : names === job.part ? "" : names;
+}
+
 export const STATUS_TEXT = {
   queued: "Queued",
   scheduled: "Scheduled",

@@ -3,7 +3,7 @@
 import { html, useEffect, useRef, useState } from "../lib/preact.js";
 import { download, filePath, jobPath, request } from "../lib/api.js";
 import { FINAL, watchJob } from "../lib/job_events.js";
-import { STATUS_TEXT, ago, dateTime, duration, typeName } from "../lib/format.js";
+import { STATUS_TEXT, ago, dateTime, duration, inputNames, typeName } from "../lib/format.js";
 import { rooted } from "../lib/root.js";
 import { Link, navigate } from "../lib/router.js";
 import { ActionButton, CopyButton, Loading, ProblemBox, Status, UserText, announce } from "../components/basics.js";
@@ -76,6 +76,7 @@ function JobHead({ job, body, onJob, onProblem }) {
   const canRetry = ["failed", "canceled", "aborted"].includes(job.status);
   return html`<header class="job-head">
     <div class="job-title"><h1>${typeName(job.type)}</h1><${Status} status=${job.status} />
+      ${inputNames(job) && html`<span class="job-inputs"><${UserText} text=${inputNames(job)} limit=${160} /></span>`}
       ${job.cancel_requested && !ended && html`<span class="quiet">is being canceled</span>`}</div>
     <p class="job-facts"><code>${job.id}</code> <${CopyButton} text=${`job://${job.id}`} what="job://ID, by which other jobs use the result" label="Copy reference" />
       ${job.created_at && html`<span title=${dateTime(job.created_at)}>created ${ago(job.created_at)}</span>`}

@@ -2,7 +2,7 @@
 
 import { html, useEffect, useState } from "../lib/preact.js";
 import { request } from "../lib/api.js";
-import { STATUS_TEXT, ago, dateTime, duration, typeName } from "../lib/format.js";
+import { STATUS_TEXT, ago, dateTime, duration, inputNames, typeName } from "../lib/format.js";
 import { FINAL } from "../lib/job_events.js";
 import { Link, navigate } from "../lib/router.js";
 import { Empty, Loading, ProblemBox, Status, UserText } from "../components/basics.js";
@@ -101,18 +101,20 @@ function Filters({ query, types }) {
 
 function Table({ jobs }) {
   return html`<div class="table-scroll" tabindex="0" role="region" aria-label="Jobs"><table class="table jobs-table">
-    <thead><tr><td></td><th scope="col">Job</th><th scope="col">Status</th><th scope="col">Result</th><th scope="col">Created</th><th scope="col">Time</th><th scope="col">Tags</th></tr></thead>
+    <thead><tr><td></td><th scope="col">Job</th><th scope="col">Status</th><th scope="col">Files</th><th scope="col">Created</th><th scope="col">Time</th><th scope="col">Tags</th></tr></thead>
     <tbody>${jobs.map((job) => html`<${Row} key=${job.id} job=${job} />`)}</tbody></table></div>`;
 }
 
 function Row({ job }) {
   const [name] = outputNames(job);
   const running = job.status === "running";
+  const inputs = inputNames(job);
+  const outcome = name || job.error?.message;
   return html`<tr>
     <td class="picture"><${Thumbnail} job=${job} /></td>
     <th scope="row"><${Link} to="/studio/jobs/${job.id}">${typeName(job.type)}<//> <code class="quiet">${job.id.slice(0, 8)}</code></th>
     <td><${Status} status=${job.status} />${running ? html` <span class="quiet">${Math.floor(job.progress.percent)} %</span>` : ""}${job.queue_position ? html` <span class="quiet">position ${job.queue_position}</span>` : ""}</td>
-    <td class="wide"><${UserText} text=${name || job.error?.message || ""} limit=${160} />${job.part_of && html` <span class="quiet">part <${UserText} text=${job.part} limit=${60} /> of <${Link} to="/studio/jobs/${job.part_of}">${job.part_of.slice(0, 8)}<//></span>`}</td>
+    <td class="wide">${inputs && html`<span class="row-name quiet"><${UserText} text=${inputs} limit=${120} /></span>`}${outcome && html`<${UserText} text=${outcome} limit=${160} />`}${job.part_of && html` <span class="quiet">part <${UserText} text=${job.part} limit=${60} /> of <${Link} to="/studio/jobs/${job.part_of}">${job.part_of.slice(0, 8)}<//></span>`}</td>
     <td><time datetime=${job.created_at} title=${dateTime(job.created_at)}>${ago(job.created_at)}</time></td>
     <td>${FINAL.has(job.status) && job.started_at && job.ended_at ? duration((new Date(job.ended_at) - new Date(job.started_at)) / 1000) : ""}</td>
     <td class="tags">${job.tags.slice(0, 4).map((tag) => html`<span class="tag"><${UserText} text=${tag} limit=${64} /></span>`)}</td>

@@ -8,7 +8,7 @@ import { carriedValues, carryMedia, forgetMedia } from "../lib/carried_media.js"
 import { SPOKEN, formPointer, requestOf, valuesOf } from "../lib/spoken_text.js";
 import { typeName } from "../lib/format.js";
 import { navigate } from "../lib/router.js";
-import { ActionButton, Loading, ProblemBox, UserText, announce } from "../components/basics.js";
+import { ActionButton, Described, Loading, ProblemBox, UserText, announce } from "../components/basics.js";
 import { Field } from "../components/form_fields.js";
 import { Estimate } from "../components/estimate.js";
 import { RequestText } from "../components/request_panel.js";
@@ -170,7 +170,7 @@ function Group({ title, help, fields, form }) {
   const [open, setOpen] = useState(changed);
   return html`<details class="group" open=${open || faulty} onToggle=${(event) => setOpen(event.target.open)}>
     <summary>${title}${changed && html` <span class="changed">changed</span>`}</summary>
-    ${help && html`<p class="help">${help}</p>`}
+    ${help && html`<p class="help"><${Described} text=${help} /></p>`}
     ${(open || faulty || changed) && fields.map((field) => (field.kind === "group"
       ? html`<fieldset class="subgroup" key=${field.pointer}><legend>${field.title}</legend>
           ${field.fields.map((inner) => html`<${Field} key=${inner.pointer} field=${inner} form=${form} />`)}</fieldset>`

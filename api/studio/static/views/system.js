@@ -2,7 +2,7 @@
 
 import { html, useEffect, useState } from "../lib/preact.js";
 import { request } from "../lib/api.js";
-import { ago, bytes, capitalized, dateTime, typeName, words } from "../lib/format.js";
+import { ago, bytes, capitalized, dateTime, inputNames, typeName, words } from "../lib/format.js";
 import { rooted } from "../lib/root.js";
 import { Link } from "../lib/router.js";
 import { Loading, ProblemBox, Status, UserText } from "../components/basics.js";
@@ -62,7 +62,7 @@ function Readiness({ readiness, version }) {
 function Active({ jobs }) {
   return html`<div class="card"><h2>Running and waiting</h2>
     ${jobs.length ? html`<ul class="checks">${jobs.map((job) => html`<li key=${job.id}><${Status} status=${job.status} />
-      <${Link} to="/studio/jobs/${job.id}">${typeName(job.type)}<//> <span class="quiet">${job.status === "running" ? `${words(job.phase || "")} ${Math.floor(job.progress.percent)} %` : job.queue_position ? `position ${job.queue_position}` : ""}</span></li>`)}</ul>`
+      <${Link} to="/studio/jobs/${job.id}">${typeName(job.type)}<//> <${UserText} text=${inputNames(job)} limit=${120} /> <span class="quiet">${job.status === "running" ? `${words(job.phase || "")} ${Math.floor(job.progress.percent)} %` : job.queue_position ? `position ${job.queue_position}` : ""}</span></li>`)}</ul>`
       : html`<p class="quiet">No job runs or waits.</p>`}</div>`;
 }
 
