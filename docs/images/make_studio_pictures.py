@@ -1,7 +1,7 @@
 """
 Write the pictures of docs/how-to/studio.md from the screenshots of the browser tests.
 
-    MUSETALK_TEST_SHOTS=/tmp/shots .venv/bin/python -m pytest -m stack tests/e2e/test_studio_tour.py
+    TEST_SHOTS=/tmp/shots .venv/bin/python -m pytest -m stack tests/e2e/test_studio_tour.py
     .venv/bin/python docs/images/make_studio_pictures.py /tmp/shots
 """
 

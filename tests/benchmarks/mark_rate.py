@@ -1,9 +1,10 @@
 """
 Detection rate of the imperceptible mark in pictures: many pieces of 5 s, with a confidence interval.
 
-`mark_rate.py [MINUTES] [SEED]` stops after so many minutes of CPU time (default 15) and prints the rates
-after each clip. A clip is a random part of a photograph as a video of 8 s, still, panning or zooming, with
-random brightness and grain; it is marked and encoded as jobs do, and pieces of it are encoded again.
+`mark_rate.py [MINUTES] [SEED] [SIDE,...]` stops after so many minutes of CPU time (default 15) and prints the
+rates after each clip; with numbers of pixels, of pieces whose shorter side has so many. A clip is a random
+part of a photograph as a video of 8 s, still, panning or zooming, with random brightness and grain; it is
+marked and encoded as jobs do, and pieces of it are encoded again.
 """
 
 import resource
@@ -32,7 +33,8 @@ CLIP_S, PIECE_S = 8, 5
 SIZES = ((1280, 720), (720, 1280), (960, 960), (854, 480), (640, 480), (576, 1024))
 MARGIN = 32
 """Pixels that a panning picture moves."""
-SMALL = "scale='if(gt(iw,ih),-2,360)':'if(gt(iw,ih),360,-2)'"
+SCALE = "scale='if(gt(iw,ih),-2,{0})':'if(gt(iw,ih),{0},-2)'"
+SMALL = SCALE.format(360)
 """360p: the shorter side gets 360 pixels."""
 PIECES = (
     ("360p, CRF 28", 0, SMALL),
@@ -124,7 +126,10 @@ def report(scores, missed):
         )
 
 
-def main(minutes="15", seed="0"):
+def main(minutes="15", seed="0", sides=""):
+    pieces = [
+        (f"{side} pixels, CRF 28", 1, SCALE.format(side)) for side in sides.split(",") if side
+    ] or PIECES
     rng, photos = np.random.default_rng(int(seed)), photographs()
     scores, missed, clips = defaultdict(list), defaultdict(list), 0
     with tempfile.TemporaryDirectory() as folder:
@@ -132,7 +137,7 @@ def main(minutes="15", seed="0"):
         while cpu_s() < float(minutes) * 60:
             clip_kind = marked_clip(clip, rng, photos)
             clips += 1
-            for kind, start, video_filter in PIECES:
+            for kind, start, video_filter in pieces:
                 share = rng.uniform(0.8, 1)
                 changed(clip, piece, start, video_filter and video_filter.format(share=share))
                 seen = detect_mark(piece, [KEY]).picture

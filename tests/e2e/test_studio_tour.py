@@ -106,8 +106,9 @@ def test_a_photo_speaks_a_text_and_is_verified(stack, tab):
     page.get_by_role("button", name="Run").click()
     page.wait_for_url(lambda address: "/studio/jobs/" in address)
     page.locator(".job-title .status-succeeded").wait_for(timeout=120_000)
-    verdict = page.locator(".result .notice").inner_text()
-    assert verdict.startswith("Unchanged, ") and "musetalk-flows" in verdict
+    assert page.locator(".result .notice").first.inner_text().startswith("Unchanged, ")
+    assert "musetalk-flows" in page.locator(".result > .facts").first.inner_text()
+    assert page.locator(".result .ingredients strong").first.inner_text() == "image"
 
 
 def test_a_running_job_is_cancelled(stack, tab):

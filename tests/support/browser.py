@@ -18,7 +18,7 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
-SHOTS = "MUSETALK_TEST_SHOTS"
+SHOTS = "TEST_SHOTS"
 """Names a folder that keeps the screenshots; else they lie in the test's own."""
 
 

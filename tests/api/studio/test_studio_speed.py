@@ -1,5 +1,5 @@
 """
-Speed of the studio in CPU time of the page's main thread, which other programs on the machine do not change.
+Speed of the studio in CPU time of the page's main thread, which other programs do not change; connections.
 
 Wall time is printed with the load of the machine, for docs/LOG.md.
 """
@@ -106,3 +106,32 @@ def test_two_thousand_jobs_stay_smooth(server, browser, many_jobs, tmp_path):
         print(f"{len(tasks)} tasks, longest {longest} ms CPU, load {os.getloadavg()[0]:.1f}")
 
     assert len(tasks) > 100 and used[-1] < LONGEST_TASK_S
+
+
+def test_a_page_has_one_event_stream_at_a_time(server, runs, browser, tmp_path):
+    jobs = [runs.running() for _ in range(3)]
+    opened, live, most = [], set(), 0
+
+    def begin(request):
+        nonlocal most
+        if request.url.endswith("/events"):
+            opened.append(request.url)
+            live.add(request)
+            most = max(most, len(live))
+
+    with studio_tab(browser, tmp_path) as tab:
+        page = tab.page
+        page.on("request", begin)
+        page.on("requestfailed", lambda request: live.discard(request))
+        page.on("requestfinished", lambda request: live.discard(request))
+        page.goto(f"{server}/studio/jobs")
+        for job in jobs:
+            page.locator(f"th a[href='/studio/jobs/{job.id}']").click()
+            page.get_by_role("progressbar", name="Progress of the job").wait_for()
+            page.wait_for_timeout(300)
+            page.go_back()
+            page.locator("tbody tr").nth(2).wait_for()
+        page.wait_for_timeout(100)
+
+    assert most == 1 and not live
+    assert opened == [f"{server}/v1/jobs/{job.id}/events" for job in jobs]
