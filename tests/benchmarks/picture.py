@@ -39,6 +39,7 @@ from musetalk_core.speech.tts.starter_voice import synthesize
 
 RATE = Fraction(25)
 SEED = 3
+VISEME = load_engine("viseme")
 TEXTS = {
     "voice": "My mother bought five big blue balloons."
     " Every move of my lips comes from the sound of my voice.",
@@ -73,34 +74,43 @@ def speeches(folder):
     return found
 
 
-def prepared(face: FaceCase, folder):
-    """Return the scene of a face."""
-    place = folder / f"avatar-{face.name}"
+def prepared(face: FaceCase, folder, engine=VISEME):
+    """Return the scene of a face, prepared for an engine."""
+    place = folder / f"avatar-{face.name}-{engine.name}"
     place.mkdir()
-    prepare.prepare_avatar(prepare.AvatarRequest(face.path, "0" * 64), load_engine("viseme"), place)
+    prepare.prepare_avatar(prepare.AvatarRequest(face.path, "0" * 64), engine, place)
     return Scene(archive.load_avatar(place), face.path, RATE)
 
 
 def curves_of(speech):
-    """Return (T, 4) float32, the curves of a speech that the engine is given."""
-    frames = int(speech.samples.count / 16000 * RATE)
-    [curves] = load_engine("viseme").encode_audio(speech.samples, frames, RATE, speech.phones)
+    """Return (T, 4) float32, the mouth curves of a speech, which the engine `viseme` is given."""
+    [curves] = VISEME.encode_audio(speech.samples, _frames_of(speech), RATE, speech.phones)
     return curves
+
+
+def features_of(speech, engine):
+    """Return the audio features of a speech that an engine is given."""
+    blocks = engine.encode_audio(speech.samples, _frames_of(speech), RATE, speech.phones)
+    return Float32RowArray.from_blocks(list(blocks))
+
+
+def _frames_of(speech):
+    return int(speech.samples.count / 16000 * RATE)
 
 
 def talk(scene, speech, folder):
     """Render a speech; return its curves, the frame pairs, and CPU seconds of rendering per frame."""
     curves = curves_of(speech)
-    pairs, seconds = render(scene, curves, Chunk(0, 0, len(curves)), folder)
+    features = Float32RowArray.from_blocks([curves])
+    pairs, seconds = render(scene, features, Chunk(0, 0, len(curves)), folder)
     return curves, pairs, seconds / len(curves)
 
 
-def render(scene, curves, chunk, folder):
+def render(scene, features, chunk, folder, engine=VISEME):
     """Render the frames of a chunk; return the frame pairs, and CPU seconds of rendering."""
-    engine = load_engine("viseme")
     place = Path(tempfile.mkdtemp(dir=folder))
     started = time.process_time()
-    render_chunk(scene, engine, Float32RowArray.from_blocks([curves]), chunk, place, threads=1)
+    render_chunk(scene, engine, features, chunk, place, threads=1)
     seconds = time.process_time() - started
     avatar = scene.avatar
     idle = (
