@@ -6,7 +6,6 @@ import re
 import time
 import wave
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import av
 import httpx
@@ -168,13 +167,19 @@ def finished(api, job, seconds=300):
 
 
 def stored_video(system, api, found):
-    """Return the durations of picture and sound in seconds of a job's output, read from the bucket."""
-    answer = api.get(f"/v1/jobs/{found['id']}/result", follow_redirects=False)
-    bucket, _, key = unquote(urlsplit(answer.headers["location"]).path).lstrip("/").partition("/")
-    stored = system.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    with av.open(io.BytesIO(stored)) as container:
-        video, audio = container.streams.video[0], container.streams.audio[0]
-        return float(video.duration * video.time_base), float(audio.duration * audio.time_base)
+    """Return the durations of picture and sound in seconds of a job's output, which is in the bucket."""
+    video = api.get(f"/v1/jobs/{found['id']}/result").raise_for_status().content
+    pages = system.s3.get_paginator("list_objects_v2").paginate(Bucket="musetalk")
+    objects = [each for page in pages for each in page["Contents"] if each["Key"].endswith(".mp4")]
+    stored = [
+        system.s3.get_object(Bucket="musetalk", Key=each["Key"])["Body"].read()
+        for each in objects
+        if each["Size"] == len(video)
+    ]
+    assert video in stored, [each["Key"] for each in objects]
+    with av.open(io.BytesIO(video)) as container:
+        picture, sound = container.streams.video[0], container.streams.audio[0]
+        return float(picture.duration * picture.time_base), float(sound.duration * sound.time_base)
 
 
 @pytest.fixture(scope="module")

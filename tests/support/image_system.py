@@ -115,7 +115,7 @@ class ImageSystem:
         started = ("run", "--detach", "--init", "--name", name, network, *HARDENED, *options, image)
         podman(*started, *told["command"])
 
-    def healthy(self, service, timeout=240):
+    def healthy(self, service, timeout=600):
         """Wait until the service's own health check succeeds."""
         check = self._services[service].get("healthcheck", {}).get("test")
         deadline = time.monotonic() + timeout
@@ -130,7 +130,7 @@ class ImageSystem:
             assert time.monotonic() < deadline, f"{service}: {done.stdout}{done.stderr}{self.log(service)}"
             time.sleep(1)
 
-    def wait(self, service, timeout=240):
+    def wait(self, service, timeout=600):
         """Wait for the end of a service's container and return its exit status."""
         return int(podman("wait", self.container(service), timeout=timeout).stdout)
 
