@@ -14,6 +14,7 @@ from api.dependencies import get_delivery_store
 from api.orchestrator.webhooks import Attempt, Delivery
 from flows.prefect_state.status import JobError
 from flows.schemas.control import Control, Notify
+from tasks.settings import get_settings
 
 NOW = datetime.now(UTC)
 
@@ -161,3 +162,16 @@ def test_a_verified_file_tells_its_mark_and_the_chain_that_made_it(server, runs,
     assert tab.page.locator(".ingredients").count() == 4, "a list in a list for each manifest below"
     made_by = checked["manifest"]["facts"]["job"]
     assert tab.page.locator(f"a[href='/studio/jobs/{made_by}']").count() == 1
+
+
+def test_the_form_says_what_an_engine_lacks_and_how_to_install_it(server, environment, tab):
+    environment.setenv("MUSETALK_API__MODELS_HERE", "true")
+    get_settings.cache_clear()
+    page = tab.page
+    page.goto(f"{server}/studio/new")
+    page.get_by_text("On this installation auto is viseme.").wait_for()
+    page.get_by_label("Engine engine").select_option("musetalk")
+    note = page.locator(".notice-warning", has_text="weights pull musetalk")
+    note.wait_for()
+    page.get_by_label("Engine engine").select_option("viseme")
+    note.wait_for(state="detached")
