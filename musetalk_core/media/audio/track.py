@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 _BLOCK_SAMPLES: Final = 1 << 16
+_CLOCKLESS_DEMUXERS: Final = frozenset({"aac", "mp3", "ac3", "eac3", "dts"})
+"""Formats without times: FFmpeg counts frames, each as long as those of the first sample rate."""
 MAX_CHANNELS: Final = 2
 """More channels are mixed to stereo by their layout, as players do."""
 
@@ -117,6 +119,7 @@ class _TrackDecoder:
         self._demuxer, self._limits = file_type.demuxer, limits
         self._offset_s = Fraction(0)
         self._sample_count = 0
+        self._has_other_rates = False
         self._mixer = _Mixer(self.rate_hz, self.channels)
 
     def blocks(self, first: AudioFrame, rest: Iterator[AudioFrame]) -> Generator[Float]:
@@ -127,6 +130,7 @@ class _TrackDecoder:
 
     def _place(self, frame: AudioFrame) -> Iterator[Float]:
         """Yield the samples of a frame, after silence if there is a gap before it."""
+        self._has_other_rates |= frame.sample_rate != self.rate_hz
         shift = self._alignment_shift(frame)
         samples = self._mixer.convert(frame)
         if self._sample_count + shift + samples.shape[1] > self._limits.seconds * self.rate_hz:
@@ -145,9 +149,11 @@ class _TrackDecoder:
         Return the samples of silence to insert before a frame; if negative, the samples to drop from it.
 
         A track that starts late is aligned exactly. Later only gaps of at least `MIN_GAP_S` count, not
-        timestamp jitter.
+        timestamp jitter. Times that are counted in frames are wrong once a frame has another sample rate.
         """
         if frame.pts is None or frame.time_base is None:
+            return 0
+        if self._has_other_rates and self._demuxer in _CLOCKLESS_DEMUXERS:
             return 0
         time_s = frame.pts * frame.time_base - self._origin_s + self._offset_s
         position_s = Fraction(self._sample_count, self.rate_hz)

@@ -7,9 +7,9 @@ compressed up to 1000 nits.
 
 from __future__ import annotations
 
+import io
 import tempfile
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -70,7 +70,7 @@ class ColourConverter:
 
     def __init__(self, frame: VideoFrame) -> None:
         """Take transfer and primaries from the first frame of the stream."""
-        self._table = table_file(int(frame.color_trc), int(frame.color_primaries))
+        self._table = _table_text(int(frame.color_trc), int(frame.color_primaries))
         self._graph: Graph | None = None
         self._size = (0, 0)
 
@@ -88,7 +88,11 @@ class ColourConverter:
         source = graph.add_buffer(
             width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
         )
-        table = graph.add("lut3d", file=str(self._table), interp="tetrahedral")
+        # FFmpeg reads the file here. Its path is not kept: the temporary folder of a run ends with the run
+        with tempfile.NamedTemporaryFile(prefix="musetalk-colors-", suffix=".cube") as file:
+            file.write(self._table)
+            file.flush()
+            table = graph.add("lut3d", file=file.name, interp="tetrahedral")
         sink = graph.add("buffersink")
         source.link_to(table)
         table.link_to(sink)
@@ -96,23 +100,16 @@ class ColourConverter:
         return graph
 
 
-@lru_cache
-def _table_folder() -> tempfile.TemporaryDirectory[str]:
-    """Return a folder that is removed when the process ends."""
-    return tempfile.TemporaryDirectory(prefix="musetalk-colors-")
-
-
-@lru_cache
-def table_file(transfer: int, primaries: int) -> Path:
-    """Write the look-up table of a transfer and primaries (FFmpeg's numbers) as a .cube file; once."""
-    path = Path(_table_folder().name) / f"{transfer}-{primaries}.cube"
+@lru_cache(maxsize=4)
+def _table_text(transfer: int, primaries: int) -> bytes:
+    """Return the look-up table of a transfer and primaries (FFmpeg's numbers) as a .cube file of 3 MB."""
     axis = np.linspace(0, 1, _TABLE_POINTS)
     blue, green, red = np.meshgrid(axis, axis, axis, indexing="ij")
     colours = to_bt709(np.stack([red, green, blue], -1).reshape(-1, 3), transfer, primaries)
-    with path.open("w") as file:
-        file.write(f"LUT_3D_SIZE {_TABLE_POINTS}\n")
-        np.savetxt(file, colours, "%.6f")
-    return path
+    text = io.BytesIO(f"LUT_3D_SIZE {_TABLE_POINTS}\n".encode())
+    text.seek(0, io.SEEK_END)
+    np.savetxt(text, colours, "%.6f")
+    return text.getvalue()
 
 
 def to_bt709(encoded: Colours, transfer: int, primaries: int) -> Colours:

@@ -39,10 +39,16 @@ def translate_media_errors(name: str) -> Generator[None]:
     Raises:
         MediaUnreadable: FFmpeg failed.
     """
-    from av.error import FFmpegError
+    from av.error import FFmpegError, PatchWelcomeError
 
     try:
         yield
+    except PatchWelcomeError as error:
+        raise MediaUnreadable(
+            f"The {name} file changes midway in a way that cannot be read, or uses a rare feature of its"
+            " format; export it again in one piece.",
+            format=name,
+        ) from error
     except (FFmpegError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "bad text"
         raise MediaUnreadable(

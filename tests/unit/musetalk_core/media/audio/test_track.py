@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from musetalk_core.errors import InputError, LengthMismatch
+from musetalk_core.errors import InputError, LengthMismatch, MediaUnreadable
 from musetalk_core.media.audio.decode import decode_speech, write_wav
 from musetalk_core.media.audio.track import open_sound
 from musetalk_core.media.image.yuv_picture import Picture
@@ -126,32 +126,55 @@ def joined_ts(clips, tmp_path):
     return tmp_path / "joined.ts"
 
 
-def mixed_mp3(clips, tmp_path):
-    parts = [
-        clips.tone(f"{rate}.mp3", "-write_xing", "0", "-id3v2_version", "0", rate=rate, seconds=1.5)
-        for rate in (44_100, 24_000)
-    ]
-    (tmp_path / "mixed.mp3").write_bytes(b"".join(part.read_bytes() for part in parts))
-    return tmp_path / "mixed.mp3"
+def joined(name, *rates):
+    """Elementary streams of several sample rates, one after the other, as speech services join them."""
+
+    def make(clips, tmp_path):
+        plain = ("-write_xing", "0", "-id3v2_version", "0") if name == "mp3" else ()
+        parts = [
+            clips.tone(f"{rate}.{name}", *plain, "-ac", str(channels), rate=rate, seconds=1.5)
+            for channels, rate in enumerate(rates, 1)
+        ]
+        (tmp_path / f"joined.{name}").write_bytes(b"".join(part.read_bytes() for part in parts))
+        return tmp_path / f"joined.{name}"
+
+    return pytest.param(make, id=f"{name} {rates}")
 
 
-def mixed_adts(clips, tmp_path):
-    parts = [
-        clips.tone(f"{channels}.aac", "-ac", str(channels), seconds=1.5, rate=rate)
-        for channels, rate in ((1, 44_100), (2, 48_000))
-    ]
-    (tmp_path / "mixed.aac").write_bytes(b"".join(part.read_bytes() for part in parts))
-    return tmp_path / "mixed.aac"
+JOINED = [
+    chained_ogg,
+    joined_ts,
+    joined("mp3", 44_100, 24_000),
+    joined("mp3", 22_050, 48_000),
+    joined("aac", 44_100, 48_000),
+    joined("aac", 44_100, 22_050),
+    joined("aac", 16_000, 44_100),
+    joined("ac3", 48_000, 32_000),
+    joined("eac3", 32_000, 48_000),
+]
 
 
-@pytest.mark.parametrize("make", [chained_ogg, joined_ts, mixed_mp3, mixed_adts])
+@pytest.mark.parametrize("make", JOINED)
 def test_joined_recordings_last_as_long_for_the_lips_as_for_the_audience(clips, tmp_path, make):
     path = make(clips, tmp_path)
     heard, (delivered, rate) = lips_hear(path, tmp_path), audience_hears(path, tmp_path)
     assert abs(len(heard) / 16_000 - 3) < 0.2
     assert abs(delivered.shape[1] / rate - len(heard) / 16_000) < 0.05
+    middle = heard[2_000 : len(heard) - 2_000]
+    levels = [rms(part) for part in np.array_split(middle, len(middle) // 800)]
+    quiet = sum(level < max(levels) / 4 for level in levels)
+    assert quiet <= 3, "only the start of the second encoder, at most 0.15 s, is silent"
     ends = heard[8_000:16_000], heard[-16_000:-8_000]
     assert min(map(rms, ends)) > 0.05
+
+
+def test_opus_that_changes_its_channels_is_refused_with_the_reason(clips, tmp_path):
+    parts = [
+        clips.tone(f"{n}.opus", "-c:a", "libopus", "-ac", str(n), rate=48_000).read_bytes() for n in (1, 2)
+    ]
+    (tmp_path / "a.opus").write_bytes(b"".join(parts))
+    with pytest.raises(MediaUnreadable, match=r"changes midway .* in one piece"):
+        lips_hear(tmp_path / "a.opus", tmp_path)
 
 
 def test_a_clock_that_goes_on_is_left_alone_and_one_that_restarts_is_joined():

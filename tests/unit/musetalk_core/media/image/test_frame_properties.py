@@ -1,5 +1,6 @@
 """Colors as the frame describes them: HDR and wide gamut converted, untagged ones guessed, others refused."""
 
+import tempfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -45,6 +46,17 @@ def test_hdr_keeps_the_saturation_of_the_scene(clips):
     for transfer in ("arib-std-b67", "smpte2084"):
         shown, _ = middle_colour(tagged(clips, f"{transfer}.mp4", "0x905050", transfer))
         assert np.ptp(shown) > 1.4 * np.ptp(dull), "taken as BT.709 it would be as dull as its numbers"
+
+
+def test_each_run_of_a_process_has_a_temporary_folder_of_its_own(clips, tmp_path, monkeypatch):
+    seen = []
+    for run, transfer in enumerate(("arib-std-b67", "smpte2084", "arib-std-b67")):
+        folder = tmp_path / f"run-{run}"
+        folder.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        seen.append(middle_colour(tagged(clips, f"r-{transfer}.mp4", "0x905050", transfer))[0])
+        folder.rmdir()  # as a worker does after a run; fails if something was left
+    assert (seen[0] == seen[2]).all()
 
 
 def test_a_wide_gamut_is_converted(clips):
