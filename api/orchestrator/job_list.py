@@ -3,9 +3,11 @@ Lists of jobs, newest first, page by page.
 
 The server has no filter by time of creation and does not sort by it, but by the time at which a run was first
 due, which never changes: a moment after its creation, except for runs that were scheduled for later. A cursor
-holds that time. Filters by time of creation are evaluated here.
+holds that time. Filters by time of creation are evaluated here, on the runs that were due about that time and
+on those that may have been scheduled ahead.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,8 +27,14 @@ if TYPE_CHECKING:
 
 _MAX_SCANNED_PAGES: Final = 20
 """Maximum number of Prefect's pages read for one page of jobs; the next page continues behind them."""
-_MAX_BACKDATED: Final = timedelta(days=1)
-"""How long before its creation a run may have been due; `created_after` reads runs due since then."""
+_MAX_SCAN_S: Final = 0.15
+"""Seconds after which no further page of Prefect's is read for one page of jobs, filtered by creation."""
+_SCANNED_PAGE_SIZE: Final = 100
+"""Minimum number of runs per request where some are removed here."""
+_NEAR_CREATION: Final = timedelta(hours=1)
+"""How far from its creation a run is due, unless it was scheduled ahead."""
+_SCHEDULED_AHEAD_TAG: Final = "auto-scheduled"
+"""Prefect's tag of runs that a schedule created, possibly weeks before they are due."""
 _FAR_FUTURE: Final = datetime.max.replace(tzinfo=UTC)
 
 
@@ -45,6 +53,8 @@ async def list_runs(
     """
     Return a page of the flow runs of jobs.
 
+    It may have fewer runs than the limit, or none, although there are more: its cursor says so.
+
     Args:
         connection: connection to Prefect.
         job_filter: the filter, with limit and cursor.
@@ -55,22 +65,58 @@ async def list_runs(
     """
     cursor = Cursor.decode(job_filter.cursor) if job_filter.cursor else Cursor(_FAR_FUTURE, ())
     is_scan = job_filter.created_before is not None or job_filter.created_after is not None
-    size = PAGE_SIZE if is_scan else job_filter.limit
+    size = max(_SCANNED_PAGE_SIZE, job_filter.limit) if is_scan else job_filter.limit
     found: list[FlowRun] = []
+    stop_at = time.monotonic() + _MAX_SCAN_S if is_scan else float("inf")
     for _ in range(_MAX_SCANNED_PAGES):
-        scanned = await _read_page(connection, job_filter, cursor, size)
+        section = _section_at(job_filter, cursor.time, datetime.now(UTC))
+        scanned = await _read_page(connection, job_filter, section, cursor, size)
         matching = [run for run in scanned if _is_created_in_range(run, job_filter) and matches(run)]
         remaining = job_filter.limit - len(found)
         found += matching[:remaining]
-        has_more = len(scanned) >= size or len(matching) > remaining
         # runs beyond the page's limit belong to the next page
         passed = scanned if len(matching) <= remaining else scanned[: scanned.index(matching[remaining])]
         cursor = cursor.advance([(_due_time(run), run.id) for run in passed])
-        if not has_more:
-            return RunPage(tuple(found), None)
-        if len(found) >= job_filter.limit:
+        if len(scanned) < size and len(matching) <= remaining:
+            if section.next_time is None:
+                return RunPage(tuple(found), None)
+            cursor = Cursor(section.next_time, ())
+        if len(found) >= job_filter.limit or time.monotonic() > stop_at:
             break
     return RunPage(tuple(found), cursor.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """A section of a list, by the time at which runs were due."""
+
+    after: datetime | None
+    """Runs due since then belong to the section; None: all earlier ones."""
+    next_time: datetime | None = None
+    """The latest time of the next section; None if this is the last."""
+    only_scheduled_ahead: bool = False
+    """Only runs of schedules can match the filter."""
+
+
+def _section_at(job_filter: JobFilter, until: datetime, now: datetime) -> _Section:
+    """
+    Return the section of a list that begins at a time.
+
+    A run that was created before a time and is due much later was scheduled ahead: it is due in the future,
+    or a schedule created it. The others have to be skipped, and there may be many.
+
+    Args:
+        job_filter: the filter.
+        until:      runs due until then belong to the section.
+        now:        current time.
+    """
+    earliest, latest = job_filter.created_after, job_filter.created_before
+    first = earliest - _NEAR_CREATION if earliest else None
+    last = latest + _NEAR_CREATION if latest else None
+    if last is None or until <= last:
+        return _Section(first)
+    end = now if until > now > last else last  # future runs are few: all of them were scheduled ahead
+    return _Section(end + timedelta(microseconds=1), next_time=end, only_scheduled_ahead=until <= now)
 
 
 def _is_created_in_range(run: "FlowRun", job_filter: JobFilter) -> bool:
@@ -80,10 +126,10 @@ def _is_created_in_range(run: "FlowRun", job_filter: JobFilter) -> bool:
 
 
 async def _read_page(
-    connection: PrefectConnection, job_filter: JobFilter, cursor: Cursor, size: int
+    connection: PrefectConnection, job_filter: JobFilter, section: _Section, cursor: Cursor, size: int
 ) -> "list[FlowRun]":
     """
-    Return a page of runs from the cursor on.
+    Return a page of runs from the cursor to the end of its section.
 
     Runs with the cursor's timestamp that an earlier page returned are removed here: a filter of their ids
     could exceed the number of parameters that the server's database accepts.
@@ -92,7 +138,7 @@ async def _read_page(
     unseen: list[FlowRun] = []
     while len(unseen) < size:
         limit = min(PAGE_SIZE, size - len(unseen) + len(seen))
-        page = await _read_rows(connection, job_filter, cursor.time, limit, offset)
+        page = await _read_rows(connection, job_filter, section, cursor.time, limit, offset)
         unseen += [run for run in page if run.id not in seen]
         offset += len(page)
         if len(page) < limit:
@@ -101,7 +147,12 @@ async def _read_page(
 
 
 async def _read_rows(
-    connection: PrefectConnection, job_filter: JobFilter, until: datetime, limit: int, offset: int
+    connection: PrefectConnection,
+    job_filter: JobFilter,
+    section: _Section,
+    until: datetime,
+    limit: int,
+    offset: int,
 ) -> "list[FlowRun]":
     from prefect.client.schemas.filters import (
         FlowFilter,
@@ -113,16 +164,14 @@ async def _read_rows(
     )
     from prefect.client.schemas.sorting import FlowRunSort
 
-    earliest = job_filter.created_after
-    time_range: Any = {
-        "before_": None if until == _FAR_FUTURE else until,
-        "after_": earliest - _MAX_BACKDATED if earliest else None,
-    }
+    time_range: Any = {"before_": None if until == _FAR_FUTURE else until, "after_": section.after}
     all_tags = [f"{TAG_PREFIX}{tag}" for tag in job_filter.tags]
     if job_filter.part_of is not None:
         all_tags.append(parent_tag(job_filter.part_of))
     if job_filter.tenant is not None:
         all_tags.append(f"{TENANT_TAG}{job_filter.tenant}")
+    if section.only_scheduled_ahead:
+        all_tags.append(_SCHEDULED_AHEAD_TAG)
     flow_filter = FlowFilter(name=FlowFilterName(any_=sorted(job_filter.types or JOB_TYPES)))
     run_filter = FlowRunFilter(
         state=state_filter(job_filter.statuses),

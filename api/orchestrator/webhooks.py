@@ -12,7 +12,7 @@ from api.http.metrics import WebhookBacklog
 from api.orchestrator.connection import PrefectConnection
 from api.orchestrator.queue_estimates import TtlValue
 from flows.prefect_state.artifacts import read_latest_artifacts_async
-from flows.prefect_state.queries import read_any_of_async
+from flows.prefect_state.queries import due_since, read_by_key_async
 from flows.prefect_state.queue_order import due_time
 from flows.prefect_state.status import read_data
 from flows.registry import INTERNAL_FLOWS
@@ -178,19 +178,20 @@ class PrefectDeliveryStore:
         )
         from prefect.client.schemas.sorting import FlowRunSort
 
-        async def read(chunk: list[str], limit: int, offset: int) -> "list[FlowRun]":
-            tagged = FlowRunFilter(tags=FlowRunFilterTags(any_=chunk))
+        tagged = FlowRunFilter(tags=FlowRunFilterTags(all_=[job_tag(job_id)]))
+
+        async def read(due_after: datetime | None, limit: int, offset: int) -> "list[FlowRun]":
             return await self._connection.read(
                 lambda client: client.read_flow_runs(
                     flow_filter=FlowFilter(name=FlowFilterName(any_=["notify"])),
-                    flow_run_filter=tagged,
-                    sort=FlowRunSort.ID_DESC,
+                    flow_run_filter=due_since(tagged, due_after),
+                    sort=FlowRunSort.EXPECTED_START_TIME_ASC,
                     limit=limit,
                     offset=offset,
                 )
             )
 
-        return await read_any_of_async([job_tag(job_id)], read, order=_due_time)
+        return await read_by_key_async(lambda run: run.expected_start_time, read)
 
     async def _read_reports(self, runs: "Sequence[FlowRun]") -> dict[UUID, dict[str, Any]]:
         if not runs:

@@ -1,5 +1,5 @@
 """
-The Prefect server of `musetalk up` and `musetalk server`: Prefect's server with four changes.
+The Prefect server of `musetalk up` and `musetalk server`: Prefect's server with five changes.
 
 SQLite transactions begin IMMEDIATE. Prefect begins most of them DEFERRED: a transaction that reads and then
 writes fails at once if another one has committed in between, the request is answered with 503, and the client
@@ -18,16 +18,25 @@ which enqueue webhooks and cancel child jobs, would be that late. Events of one 
 that a longer wait finds none. With Redis, known events are stored there; but a killed server loses the events
 that it has not sent, and their followers would wait as long. A queued job whose requeue is not seen for two
 minutes counts as lost.
+
+Flow runs have more indexes, and queries of runs by flow and by tag use them: see `prefect_indexes` and
+`prefect_queries`.
 """
 
+import asyncio
+import contextlib
 import signal
 import sys
 from argparse import ArgumentParser
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from functools import partial, wraps
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from deployments.stack.prefect_indexes import create_indexes
+from deployments.stack.prefect_queries import filter_by_flow_ids, search_tags_as_text
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -74,7 +83,28 @@ def create_app() -> "FastAPI":
     lock_label_updates()
     slow_service_polling()
     shorten_event_wait()
-    return prefect_app()
+    filter_by_flow_ids()
+    search_tags_as_text()
+    app = prefect_app()
+    app.router.lifespan_context = _with_indexes(app.router.lifespan_context)
+    return app
+
+
+def _with_indexes(lifespan: Any) -> Any:
+    """Return a lifespan that creates the indexes in the background, after the migrations."""
+
+    @asynccontextmanager
+    async def with_indexes(app: "FastAPI") -> AsyncGenerator[Any]:
+        async with lifespan(app) as state:
+            creation = asyncio.create_task(create_indexes(), name="indexes of flow runs")
+            try:
+                yield state
+            finally:
+                creation.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await creation
+
+    return with_indexes
 
 
 def use_immediate_transactions() -> None:

@@ -18,7 +18,7 @@ from prefect.states import Cancelling
 
 from flows.prefect_state.artifacts import read_latest_artifacts
 from flows.prefect_state.labels import CHILD_KEY_LABEL, CHILD_NAME_LABEL, RETRY_OF_LABEL, parent_tag
-from flows.prefect_state.queries import chunks_of, read_any_of
+from flows.prefect_state.queries import chunks_of, due_since, read_any_of, read_by_key
 from flows.prefect_state.run_names import job_run_name
 from flows.prefect_state.status import RESULT_KEYS, Status, ended_as, error_of, result_of, status_of
 from flows.schemas.control import ENDED_AS_LABEL, REASON_CANCELLED, Control, read_control, tags_for
@@ -90,6 +90,8 @@ class _DatedChild:
 
     id: UUID
     created: datetime
+    due: datetime | None
+    """Time at which it was first due."""
     child: ChildJob
 
 
@@ -149,21 +151,28 @@ class ChildJobs:
 
     def list_all(self) -> list[ChildJob]:
         """Return all child jobs, oldest first."""
+        parent_tags = [parent_tag(run) for run in (self._run.id, *self._ancestors)]
+        run_filter = FlowRunFilter(tags=FlowRunFilterTags(any_=parent_tags))
 
-        def read(chunk: list[str], limit: int, offset: int) -> list[_DatedChild]:
-            run_filter = FlowRunFilter(tags=FlowRunFilterTags(any_=chunk))
+        def read(due_after: datetime | None, limit: int, offset: int) -> list[_DatedChild]:
             page = retry_while_unavailable(
                 lambda: self._client.read_flow_runs(
-                    flow_run_filter=run_filter, sort=FlowRunSort.ID_DESC, limit=limit, offset=offset
+                    flow_run_filter=due_since(run_filter, due_after),
+                    sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+                    limit=limit,
+                    offset=offset,
                 )
             )
             # keep a few fields only: a batch may have 10,000 rows
             return [
-                _DatedChild(run.id, run.created or _UNKNOWN_TIME, self._to_child_job(run)) for run in page
+                _DatedChild(
+                    run.id, run.created or _UNKNOWN_TIME, run.expected_start_time, self._to_child_job(run)
+                )
+                for run in page
             ]
 
-        parent_tags = [parent_tag(run) for run in (self._run.id, *self._ancestors)]
-        return [one.child for one in read_any_of(parent_tags, read, order=lambda one: one.created)]
+        children = read_by_key(lambda child: child.due, read)
+        return [one.child for one in sorted(children, key=lambda one: one.created)]
 
     def read(self, ids: Sequence[UUID]) -> list[ChildJob]:
         """Return the current state of some child jobs."""

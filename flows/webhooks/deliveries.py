@@ -24,7 +24,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Scheduled
 
 from flows.prefect_state.artifacts import read_latest_artifacts
-from flows.prefect_state.queries import MAX_FILTER_VALUES, due_since, read_any_of, read_by_key
+from flows.prefect_state.queries import MAX_FILTER_VALUES, chunks_of, due_since, read_by_key
 from flows.prefect_state.status import (
     PROGRESS_KEY,
     RESULT_KEYS,
@@ -170,19 +170,11 @@ def attempts_of(client: "SyncPrefectClient", jobs: Iterable[UUID]) -> list[FlowR
         jobs:   any number of job ids.
     """
     flow = FlowFilter(name=FlowFilterName(any_=["notify"]))
-
-    # one request for a chunk of job tags, as `read_any_of` expects it
-    def read(chunk: list[str], limit: int, offset: int) -> list[FlowRun]:
+    found: dict[UUID, FlowRun] = {}
+    for chunk in chunks_of([job_tag(job) for job in jobs]):
         tagged = FlowRunFilter(tags=FlowRunFilterTags(any_=chunk))
-        return client.read_flow_runs(
-            flow_filter=flow,
-            flow_run_filter=tagged,
-            sort=FlowRunSort.ID_DESC,
-            limit=limit,
-            offset=offset,
-        )
-
-    return read_any_of([job_tag(job) for job in jobs], read)
+        found |= {run.id: run for run in read_all_runs(client, tagged, flow)}
+    return list(found.values())
 
 
 def is_delivered(client: "SyncPrefectClient", job: NotifyJob) -> bool:

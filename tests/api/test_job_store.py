@@ -215,7 +215,7 @@ def test_jobs_that_are_due_later_are_listed_and_filtered_by_their_creation(on_pr
         state = Scheduled(scheduled_time=datetime.now(UTC) + timedelta(hours=hours))
         return deployed.create_flow_run_from_deployment(deployment, state=state, tags=["tag:due"])
 
-    made = [make(hours) for hours in (0, 5, -3, 1, 0, 200)]
+    made = [make(hours) for hours in (0, 5, -0.5, 1, 0, 200)]
     middle = made[2].created + (made[3].created - made[2].created) / 2
 
     async def story(runs):

@@ -18,6 +18,7 @@ NAMES = (
     "transcribe_memory",
     "status",
     "load",
+    "reads",
     "mark",
     "mark_rate",
 )

@@ -194,7 +194,9 @@ def test_a_list_goes_on_within_one_moment(client, made):
 
     async def read():
         async with aclosing(PrefectConnection()) as connection:
-            page = await job_list._read_page(connection, JobFilter(tags=("moment",)), cursor, 20)
+            page = await job_list._read_page(
+                connection, JobFilter(tags=("moment",)), job_list._Section(None), cursor, 20
+            )
             return {run.id for run in page}
 
     assert asyncio.run(read()) == set(own[130:])
