@@ -228,7 +228,7 @@ REACHABLE = """[...document.querySelectorAll(
   .filter(one => one.type !== 'radio' || one.checked)
   .map((one, number) => { one.dataset.reach = number; return one.outerHTML.slice(0, 120); })"""
 FOCUSED = """(() => { const one = document.activeElement, style = getComputedStyle(one);
-  const parent = ['file', 'radio'].includes(one.type) || one.matches('main');
+  const parent = ['file', 'radio'].includes(one.type) || one.matches('main, audio');
   const shown = style.outlineStyle !== 'none' || parent;
   return [one.dataset.reach || null, shown, one.outerHTML.slice(0, 120)]; })()"""
 
@@ -242,7 +242,7 @@ def test_everything_is_reached_and_shown_by_keyboard_alone(server, browser, view
             open_view(page, server + address)
             wanted = page.evaluate(REACHABLE)
             reached = set()
-            for _ in range(len(wanted) + 5):
+            for _ in range(len(wanted) + 15):  # the browser's sound player has stops of its own
                 page.keyboard.press("Tab")
                 number, shown, text = page.evaluate(FOCUSED)
                 reached |= {int(number)} if number else set()
@@ -250,3 +250,28 @@ def test_everything_is_reached_and_shown_by_keyboard_alone(server, browser, view
             lost += [(name, wanted[one]) for one in range(len(wanted)) if one not in reached]
 
     assert lost == [] and unseen == []
+
+
+EMPTY = {
+    "/studio/jobs": ("No jobs yet", "New job"),
+    "/studio/avatars": ("No avatars yet", "New job"),
+    "/studio/system": ("No job runs or waits.", None),
+}
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_an_empty_installation_says_what_to_do(server, records, browser, tmp_path, width):
+    """Slow answers show that something loads; empty ones say so, and lead to the first job."""
+    with studio_tab(browser, tmp_path, width=width, height=900) as tab:
+        page = tab.page
+        page.route("**/v1/**", lambda route: (page.wait_for_timeout(150), route.continue_()))
+        for address, (sentence, link) in EMPTY.items():
+            page.goto(server + address)
+            page.locator(".loading").first.wait_for()
+            page.get_by_text(sentence).wait_for()
+            until(page, "document.querySelectorAll('.loading').length === 0")
+            if link:
+                assert page.locator(".empty").get_by_role("link", name=link).count() == 1
+            assert page.evaluate(OVERFLOW) == []
+            tab.page.screenshot(path=tab.folder / f"empty-{address.rpartition('/')[2]}-{width}.png")
+        page.get_by_text("No worker is online. Jobs wait until one starts.").wait_for()
