@@ -19,6 +19,7 @@ from tasks.catalog.avatar_notes import AvatarNote, save_note
 from tasks.settings import get_settings
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
+PHOTO, SPEECH = ASSETS / "astronaut.jpg", next(ASSETS.glob("sense*0870.wav"))
 AXE = (ASSETS / "axe" / "axe.min.js").read_text()
 RUN_AXE = """async rules => (await axe.run(document, rules)).violations.map(one =>
   `${one.id} (${one.impact}): ${one.nodes.slice(0, 3).map(node => node.html.slice(0, 200)).join(" | ")}`)"""
@@ -27,12 +28,13 @@ OVERFLOW = """document.documentElement.scrollWidth <= innerWidth ? []
     .map(one => `${one.tagName}.${one.className}`).slice(0, 20)"""
 TAKEN = "document.title='taken'"
 HOSTILE = f'"><img src=x onerror="{TAKEN}"><script>{TAKEN}</script>\'\u202egnp.exe\u2066 🎭 &amp;'
+FILE = "'><img src=x onerror=1> \u202egnp 🎭"
 LONG = HOSTILE + "A" * 10_000
 PARTS = [("speak", "speech"), ("talk", "lip_sync"), ("captions", "transcribe")]
 
 
 @pytest.fixture
-def population(runs, finished, records, tmp_path):
+def population(runs, finish, finished, records, tmp_path):
     """Jobs of every kind with text that others chose; gives the addresses of all views."""
     video = write_video(tmp_path / "made.mp4").read_bytes()
     known = {
@@ -85,7 +87,14 @@ def population(runs, finished, records, tmp_path):
         "mark": {"found": True, "key": HOSTILE, "picture": None, "sound": None},
     }
     verified = runs.add(type="verify", status="succeeded", result=checked, **known)
-    jobs = [done, failed, running, batch, pipeline, verified]
+    sound = finish(runs.add(type="speech", **known), name=f"{FILE}.wav", content=SPEECH.read_bytes())
+    picture = finish(runs.add(type="analyze", **known), name=f"{FILE}.jpg", content=PHOTO.read_bytes())
+    picture.result["answer"] = LONG
+    texts = finish(runs.add(type="transcribe", **known), name=f"{FILE}.srt", content=LONG.encode())
+    texts = replace(texts, result={"files": {f"{FILE}.srt": texts.result["video"]}, "text": LONG})
+    runs.jobs |= {one.id: one for one in (sound, picture, texts)}
+    canceled = runs.add(type="portrait", status="canceled", **known)
+    jobs = [done, failed, running, batch, pipeline, verified, sound, picture, texts, canceled]
     return [
         *("/studio/new", "/studio/new?type=portrait", "/studio/new?type=analyze", "/studio/new?type=batch"),
         *("/studio/jobs", f"/studio/new?type=lip_sync&from={done.id}"),

@@ -85,7 +85,7 @@ function TextFile({ path }) {
 function TextResult({ job }) {
   const { text, answer } = job.result || {};
   const shown = answer || text;
-  return typeof shown === "string" && shown ? html`<blockquote class="text-result" dir="auto">${shown.slice(0, MAX_TEXT)}</blockquote>` : null;
+  return typeof shown === "string" && shown ? html`<div class="text-result" tabindex="0" role="region" aria-label="Text of the result" dir="auto">${shown.slice(0, MAX_TEXT)}</div>` : null;
 }
 
 const NAMES = { phones: "Phonemes", fps: "Frame rate", speech_s: "Speech", duration_s: "Duration" };
