@@ -33,6 +33,8 @@ _TIMEOUT_S: Final = 6 * 3600.0
 _MP4_CODECS: Final = frozenset({"h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "mpeg1video"})
 """Video codecs that an mp4 can contain and that players read there."""
 _MISSING_GLYPH: Final = re.compile(r"failed to find any fallback with glyph 0x([0-9A-Fa-f]+)")
+_CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+"""Characters without a picture, of which fonts draw boxes; without line ends and tabulators."""
 _MARGIN_SHARE: Final = 0.05
 _DIRECTION_FROM_TEXT: Final = -1
 """Encoding of an ASS style with which libass takes the base direction of a line from its first letter."""
@@ -75,7 +77,7 @@ def read_captions(path: Path, encoding: str | None = None) -> tuple[list[Caption
     if path.stat().st_size > MAX_CAPTIONS_BYTES:
         raise MediaTooLarge(f"The caption file is larger than {MAX_CAPTIONS_BYTES // 1_000_000} MB.")
     text, warnings = decode_caption_text(path.read_bytes(), encoding)
-    captions = parse_captions(text.replace("\0", ""))
+    captions = parse_captions(_CONTROL_CHARACTERS.sub("", text))
     if not captions:
         raise InputError("The file contains no captions. Send an .srt or .vtt file.")
     return captions, warnings

@@ -153,13 +153,28 @@ def test_the_encoding_is_taken_from_the_mark_from_the_job_or_detected_with_a_war
 
 
 @pytest.mark.parametrize(
-    ("text", "name"), [("Привет, как дела сегодня", "cp1251"), ("Zażółć gęślą jaźń", "cp1250")]
+    ("text", "name"),
+    [
+        ("Привет, как дела сегодня", "cp1251"),
+        ("Zażółć gęślą jaźń", "cp1250"),
+        ("Příliš žluťoučký kůň úpěl ďábelské ódy.", "iso8859_2"),
+        ("Καλημέρα κόσμε, τι κάνεις σήμερα;", "cp1253"),
+        ("こんにちは世界、今日はいい天気ですね。", "cp932"),
+        ("你好世界。今天天气很好。我们去公园吧。", "gb18030"),
+        ("안녕하세요 세계, 오늘 날씨가 좋네요.", "cp949"),
+    ],
 )
 def test_other_scripts_are_detected(tmp_path, text, name):
     content = f"1\n00:00:00,000 --> 00:00:02,000\n{text}\n"
     captions, warnings = read_captions(written(tmp_path, content.encode(name)))
     assert captions[0].text == text
     assert warnings[0].startswith("guessed_encoding: ")
+
+
+def test_control_characters_are_not_part_of_a_caption(tmp_path):
+    content = "1\n00:00:00,000 --> 00:00:02,000\n\x07One\x1b \x7fline\x0c\x00\n\tand another\n"
+    captions, _ = read_captions(written(tmp_path, content.encode()))
+    assert captions[0].text.split() == ["One", "line", "and", "another"]
 
 
 @pytest.mark.parametrize("name", ["no-such", "rot13", "hex", "idna"])
