@@ -25,7 +25,8 @@ def caption(job: CaptionJob, control: Control = DEFAULT_CONTROL) -> CaptionResul
     """Fetch the video and its captions in parallel, burn or add the captions, and upload the result."""
     with job_context(job, encode=(5, 96)) as context:
         pending = fetch.submit(job.video, "video"), fetch_captions.submit(job.captions, job.encoding)
-        video, captions = context.wait_for_input(pending[0]), context.wait_for("fetch", pending[1])
+        video = context.wait_for_input(pending[0], is_rendered=False)
+        captions = context.wait_for("fetch", pending[1])
         context.record_input(job.captions, captions.source)
         name = captioned_name(job.output, video.source.name)
         check_output_location(name, job.output)

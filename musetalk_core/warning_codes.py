@@ -65,6 +65,10 @@ class WarningCode(StrEnum):
         "missing_glyphs",
         "No installed font has some characters of the captions.",
     )
+    CAPTIONS_AFTER_END = (
+        "captions_after_end",
+        "Captions begin after the end of the video and are not shown.",
+    )
     VIDEO_REENCODED = (
         "video_reencoded",
         "An mp4 file cannot hold the video or its cropping; it was encoded as H.264.",

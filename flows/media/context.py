@@ -69,10 +69,18 @@ class JobContext:
             count(CACHE_LOOKUPS, step, "hit" if was_cached else "miss")
         return value, was_cached
 
-    def wait_for_input(self, future: PrefectFuture[FetchedInput]) -> FetchedInput:
-        """Wait for an input file and record it for the provenance manifest."""
+    def wait_for_input(
+        self, future: PrefectFuture[FetchedInput], *, is_rendered: bool = True
+    ) -> FetchedInput:
+        """
+        Wait for an input file and record it for the provenance manifest.
+
+        Args:
+            future:      task that fetches the file.
+            is_rendered: whether the warnings about rendering the file apply.
+        """
         found = self.wait_for("fetch", future)
-        self.warn(*found.warnings)
+        self.warn(*(found.warnings if is_rendered else ()))
         if found.given is not None:
             self.record_input(found.given, found.source)
         return found

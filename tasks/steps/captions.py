@@ -20,6 +20,8 @@ from tasks.run.task_policies import CACHED_BY_CONTENT, NOT_CACHED, RETRY_COMPUTE
 from tasks.settings import get_settings
 
 CAPTIONED_KIND = "captioned"
+_VERSION = 2
+"""Part of the cache key; raised if the same inputs give another video."""
 CAPTIONED_FILE, _FACTS_FILE = "video.mp4", "facts.json"
 
 
@@ -84,7 +86,12 @@ def captioned_key(video: SourceFile, captions: SourceFile, style: CaptionStyle) 
     """Return the cache key of a captioned video."""
     style_parts = style.model_dump(include=None if style.how == "burned" else {"how", "encoding"})
     return content_key(
-        kind=CAPTIONED_KIND, core=CORE_VERSION, video=video.sha256, captions=captions.sha256, **style_parts
+        kind=CAPTIONED_KIND,
+        core=CORE_VERSION,
+        version=_VERSION,
+        video=video.sha256,
+        captions=captions.sha256,
+        **style_parts,
     )
 
 
@@ -125,7 +132,9 @@ def put_captions(key: str, video: SourceFile, captions: SourceFile, look: Captio
                 ffmpeg=ffmpeg,
             )
         made = probe(target, limits)
-        facts = CaptionedFacts(duration_s=float(made.duration_s or 0), warnings=warnings)
+        duration_s = float(made.duration_s or 0)
+        late = media.captions_after_end(caption_lines, duration_s)
+        facts = CaptionedFacts(duration_s=duration_s, warnings=(*warnings, *late))
         (folder / _FACTS_FILE).write_text(facts.model_dump_json())
 
     with phase("encode"):

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -108,7 +109,7 @@ def burn_captions(
         ffmpeg:   the ffmpeg program; None = search for it.
 
     Returns:
-        A warning if no font has some of the characters.
+        Warnings if colors were converted, or if no font has some of the characters.
 
     Raises:
         EncodeError, DiskFull: the video could not be written.
@@ -124,12 +125,36 @@ def burn_captions(
             temporary,
             sound=_encode_sound(stack, video, info, target, limits, ffmpeg),
             filters=(("ass", {"filename": str(script), "fontsdir": str(FONTS_FOLDER)}),),
+            repeat_at=_change_times(captions),
             crf=style.crf,
             tags=_tags_of(video),
             limits=limits,
             ffmpeg=ffmpeg,
         )
-    return _glyph_warnings(messages)
+    return *_conversion_warnings(picture), *_glyph_warnings(messages)
+
+
+def _change_times(captions: Sequence[Caption]) -> list[Fraction]:
+    """Return the seconds at which captions appear or go, rounded up to the hundredths that libass knows."""
+    times = {time for one in captions for time in (one.start_ms, one.end_ms)}
+    return sorted({Fraction(-(-time // 10), 100) for time in times})
+
+
+def _conversion_warnings(picture: VideoInfo) -> tuple[str, ...]:
+    """Return the warnings about a video that hold if it is encoded again at its own frame times."""
+    return tuple(text for text in picture.warnings if text.startswith(f"{WarningCode.TONE_MAPPED}:"))
+
+
+def captions_after_end(captions: Sequence[Caption], seconds: float) -> tuple[str, ...]:
+    """Return a warning if captions begin after the end of the video."""
+    late = sum(one.start_ms >= 1000 * seconds for one in captions)
+    if not late:
+        return ()
+    return (
+        WarningCode.CAPTIONS_AFTER_END(
+            f"{late} of {len(captions)} captions begin after the end of the video, at {seconds:.2f} s"
+        ),
+    )
 
 
 def _encode_sound(
@@ -183,7 +208,7 @@ def add_caption_track(
         ffmpeg:   the ffmpeg program; None = search for it.
 
     Returns:
-        A warning if the video had to be encoded again.
+        Warnings if the video had to be encoded again.
 
     Raises:
         EncodeError, DiskFull: the video could not be written.
@@ -199,6 +224,7 @@ def add_caption_track(
             source = stack.enter_context(temporary_sibling(target, ".mp4"))
             reencode(video, source, limits=limits, ffmpeg=ffmpeg)
             warnings = (
+                *_conversion_warnings(picture),
                 WarningCode.VIDEO_REENCODED(
                     "the container crops the picture, so the video was encoded again"
                     if picture.is_cropped

@@ -13,6 +13,7 @@ from musetalk_core.media.output.captions import (
     Caption,
     add_caption_track,
     burn_captions,
+    captions_after_end,
     read_captions,
 )
 from musetalk_core.media.probe import probe
@@ -87,6 +88,43 @@ def test_they_are_drawn_while_they_are_shown_and_where_they_should_be(tmp_path, 
     assert low < heights[10] < high
     made = probe(target, MediaLimits())
     assert made.audio.codec == "aac" and abs(float(made.duration_s) - 1) < 0.1
+
+
+def test_captions_of_slides_come_and_go_in_time(tmp_path, clips):
+    # two slides of 1 s at 1 frame per second; one caption begins and ends while a slide is shown
+    source = clips.make(
+        "slides.mp4", "-f", "lavfi", "-i", "color=0x5A5A5A:s=320x240:r=1:d=2", "-c:v", "libx264"
+    )
+    captions = [Caption(205, 605, "WORDS"), Caption(1200, 1700, "MORE")]
+    warnings = burn_captions(
+        source, probe(source), captions, tmp_path / "o.mp4", style=BurnStyle(12), limits=MediaLimits()
+    )
+    with av.open(str(tmp_path / "o.mp4")) as made:
+        frames = [(frame.time, frame.to_ndarray(format="gray").max() > 230) for frame in made.decode(video=0)]
+    shown = {0: False, 0.21: True, 0.61: False, 1: False, 1.2: True, 1.7: False}
+    shown |= {time_s: False for time_s in (1.84, 1.88, 1.92, 1.96)}
+    assert frames == [(pytest.approx(time_s, abs=0.001), one) for time_s, one in shown.items()]
+    assert probe(tmp_path / "o.mp4").duration_s == pytest.approx(2, abs=0.05)
+    assert warnings == (), "nothing is rendered at another rate"
+
+
+def test_captions_after_the_end_are_a_warning():
+    captions = [Caption(0, 500, "a"), Caption(2000, 2500, "b"), Caption(9000, 9500, "c")]
+    [warning] = captions_after_end(captions, 2.0)
+    assert warning.startswith("captions_after_end: 2 of 3 captions begin after the end")
+    assert captions_after_end(captions, 9.1) == ()
+
+
+@pytest.mark.parametrize(("codec", "codes"), [("libx264", []), ("ffv1", ["tone_mapped", "video_reencoded"])])
+def test_a_copied_picture_keeps_its_colors_and_its_rate(tmp_path, clips, codec, codes):
+    tags = "color_trc=arib-std-b67:color_primaries=bt2020:colorspace=bt2020nc"
+    source = clips.make(
+        f"{codec}.mkv", "-f", "lavfi", "-i", "testsrc2=s=160x120:r=2:d=1", "-vf",
+        f"format=yuv420p10le,setparams={tags}", "-c:v", codec,
+    )  # fmt: skip
+    assert [text.split(":")[0] for text in probe(source).video.warnings] == ["low_frame_rate", "tone_mapped"]
+    warnings = add_caption_track(source, probe(source), [Caption(0, 500, "a")], tmp_path / "o.mp4")
+    assert [text.split(":")[0] for text in warnings] == codes
 
 
 def test_words_are_not_obeyed(tmp_path):
@@ -278,10 +316,13 @@ def test_a_browser_recording_gets_a_track_in_a_file_that_can_hold_it(tmp_path):
     assert abs(float(probe(target).duration_s) - 1) < 0.1
 
 
-def test_burned_pictures_keep_their_times_and_are_tagged(tmp_path, clips):
+@pytest.mark.parametrize(
+    ("rate", "selected"), [("25", "not(mod(n,4))+lt(n,10)"), ("30", "1"), ("60000/1001", "1"), ("48", "1")]
+)
+def test_burned_pictures_keep_their_times_and_are_tagged(tmp_path, clips, rate, selected):
     source = clips.make(
-        "vfr.mkv", "-f", "lavfi", "-i", "testsrc2=s=160x120:r=25:d=2", "-vf",
-        "select='not(mod(n,4))+lt(n,10)'", "-fps_mode", "passthrough", "-c:v", "libx264",
+        "times.mkv", "-f", "lavfi", "-i", f"testsrc2=s=160x120:r={rate}:d=2", "-vf", f"select='{selected}'",
+        "-fps_mode", "passthrough", "-c:v", "libx264",
     )  # fmt: skip
     burn_captions(source, probe(source), [Caption(0, 100, "x")], tmp_path / "o.mp4")
     with av.open(str(source)) as was, av.open(str(tmp_path / "o.mp4")) as made:
