@@ -25,6 +25,7 @@ from tasks.catalog.stored_results import find_pinned
 from tasks.content_credentials.signing_keys import trust_anchors
 from tasks.storage.media_types import media_type
 
+pytestmark = pytest.mark.slow
 SPEECH_S = 2
 FLIPS = 12
 """Positions, spread over the media, at which a bit is flipped."""

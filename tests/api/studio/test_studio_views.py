@@ -209,7 +209,7 @@ def open_view(page, address):
 
 
 @pytest.mark.parametrize("width", [1440, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_no_view_overflows_or_has_tiny_targets(server, browser, views, tmp_path, width, scheme):
     found = []
     with studio_tab(browser, tmp_path, width=width, height=900, color_scheme=scheme) as tab:
