@@ -82,6 +82,15 @@ function ConnectionNotice() {
 
 const Logo = () => html`<svg class="logo" viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="8" /><path d="M8 17v-2M12 20v-8M16 23V9M20 20v-8M24 17v-2" /></svg>`;
 
+// A file that is dropped beside a field must not replace the page, and with it the form.
+for (const name of ["dragover", "drop"]) {
+  window.addEventListener(name, (event) => {
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    if (!event.target.closest?.(".drop")) event.dataTransfer.dropEffect = "none";
+  });
+}
+
 const root = document.getElementById("app");
 root.textContent = "";
 render(html`<${App} />`, root);

@@ -70,3 +70,26 @@ def test_an_upload_is_stopped_and_leaves_nothing(server, tab, big_file):
     assert deleted.value.status == 204
     assert httpx.head(deleted.value.url, headers={"Tus-Resumable": "1.0.0"}).status_code == 404
     page.get_by_text("Drop a video").wait_for()
+
+
+DROP = """(file) => {
+  const found = new DataTransfer();
+  found.items.add(new File([file.text], file.name, { type: "video/mp4" }));
+  const [target] = document.querySelectorAll(file.target);
+  return ["dragover", "drop"].map((name) => !target.dispatchEvent(
+    new DragEvent(name, { dataTransfer: found, bubbles: true, cancelable: true })));
+}"""
+
+
+def test_a_dropped_file_is_uploaded_and_one_beside_the_field_does_not_replace_the_page(server, tab):
+    page = tab.page
+    page.goto(f"{server}/studio/new")
+    field = page.locator("[data-pointer='#/video']")
+    field.locator(".drop").wait_for()
+    file = {"name": "anna.mp4", "text": "made", "target": "h1"}
+    assert page.evaluate(DROP, file) == [True, True], "the browser would open the file instead of the page"
+    assert field.locator(".drop").count() == 1
+
+    assert page.evaluate(DROP, file | {"target": "[data-pointer='#/video'] .drop"}) == [True, True]
+    field.get_by_text("anna.mp4").wait_for()
+    field.get_by_text("4 B · uploaded").wait_for()
