@@ -257,7 +257,7 @@ def _to_error(fault: Mapping[str, Any], schemas: Mapping[str, type[BaseModel]]) 
     inside = location[1:]
     if inside and inside[0] in schemas:  # the name of a union's member, which is not in the body
         schemas, inside = {"": schemas[inside[0]]}, inside[1:]
-    pointer = "#/" + "/".join(inside) if location[0] == "body" else f"{location[0]} {location[-1]}"
+    pointer = "#/" + "/".join(inside) if location[0] == "body" else " ".join(location[:2])
     code = fault["type"] if fault["type"] in CODES else "invalid_input"
     detail = error_detail(fault, schemas.values(), inside)
     return {"pointer": pointer[:MAX_TEXT_CHARS], "code": code, "detail": detail[:MAX_TEXT_CHARS]}

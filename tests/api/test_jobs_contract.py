@@ -194,7 +194,9 @@ def test_lists_are_filtered_and_go_on_where_they_ended(client, runs):
 def test_a_list_s_filters_are_checked(client, query):
     answer = client.get(f"/v1/jobs?{query}")
 
-    assert answer.status_code == 422 and answer.json()["errors"]
+    assert answer.status_code == 422
+    [error] = answer.json()["errors"]
+    assert error["pointer"] == f"query {query.partition('=')[0]}"
 
 
 def test_a_failed_job_is_done_again_as_a_new_one(client, runs):
