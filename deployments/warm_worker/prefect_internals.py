@@ -8,6 +8,7 @@ APIs only: `BaseWorker`, job configurations, the client, events, `load_flow` and
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -27,6 +28,10 @@ PRIVATE_NAMES: Final = (
     "prefect.runner._hook_runner.HookRunner",
 )
 """The private modules and names of Prefect imported here."""
+
+_CSRF_CHECK_INTERVAL_S: Final = 60.0
+_csrf_checks: Final[dict[str, tuple[float, bool]]] = {}
+"""Time and result of the last check, by the address of the server's API."""
 
 SigtermIntent = Literal["cancel", "reschedule"]
 """Meaning of a SIGTERM; for both values the engine leaves the run's state to its supervisor."""
@@ -75,8 +80,39 @@ def run_settings() -> Generator[None]:
     from prefect.context import SettingsContext, get_settings_context
 
     profile = get_settings_context().profile
-    with SettingsContext(profile=profile, settings=_load_settings(frozenset(_prefect_variables().items()))):
+    settings = _load_settings(frozenset(_prefect_variables().items()))
+    with SettingsContext(profile=profile, settings=settings):
+        url, needs_tokens = settings.api.url, settings.client.csrf_support_enabled
+        needs_tokens = needs_tokens and not (url and _is_csrf_disabled(str(url)))
+    client_settings = settings.client.model_copy(update={"csrf_support_enabled": needs_tokens})
+    settings = settings.model_copy(update={"client": client_settings})
+    with SettingsContext(profile=profile, settings=settings):
         yield
+
+
+def _is_csrf_disabled(api_url: str) -> bool:
+    """
+    Return whether the server protects no request by CSRF tokens, as of at most `_CSRF_CHECK_INTERVAL_S` ago.
+
+    Each client would ask for a token before its first write, and a run makes several clients. If the server
+    does not answer, they do so.
+    """
+    import httpx
+    from prefect.client.orchestration import get_client
+
+    known = _csrf_checks.get(api_url)
+    if known is not None and time.monotonic() - known[0] < _CSRF_CHECK_INTERVAL_S:
+        return known[1]
+    try:
+        with get_client(sync_client=True) as client:
+            client._client.get("/csrf-token", params={"client": "musetalk"})  # pyright: ignore[reportPrivateUsage]
+        is_disabled = False
+    except httpx.HTTPStatusError as error:
+        is_disabled = error.response.status_code == 422 and "disabled" in error.response.text
+    except (httpx.HTTPError, OSError):
+        return False
+    _csrf_checks[api_url] = (time.monotonic(), is_disabled)
+    return is_disabled
 
 
 @lru_cache(maxsize=4)

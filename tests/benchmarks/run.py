@@ -19,6 +19,7 @@ NAMES = (
     "status",
     "load",
     "reads",
+    "calls",
     "mark",
     "mark_rate",
 )

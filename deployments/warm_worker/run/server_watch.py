@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from prefect.events import Event
 
 POLL_INTERVAL_S: Final = 1.5
+"""Interval between two reads of the states of this worker's runs, without events."""
+POLL_INTERVAL_WITH_EVENTS_S: Final = 3.0
+"""The same while events arrive: one that is lost delays a cancellation by so long."""
 _REASSIGNED_AFTER_S: Final = 10.0
 """Seconds; this worker's child may have ended the run without having reported it yet."""
 
@@ -98,9 +101,9 @@ class ServerWatch:
         )
 
     async def poll_states(self) -> None:
-        """Poll the worker's runs every POLL_INTERVAL_S, until cancelled."""
+        """Poll the worker's runs until cancelled, less often while events arrive."""
         while True:
-            await asyncio.sleep(POLL_INTERVAL_S)
+            await asyncio.sleep(POLL_INTERVAL_WITH_EVENTS_S if self.is_listening else POLL_INTERVAL_S)
             ids = list(self._in_flight())
             if not ids:
                 self._unexpected_since.clear()

@@ -1,6 +1,12 @@
 """The private parts of Prefect that the worker uses: a new Prefect that changes one fails here."""
 
 import inspect
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
 
 
 def test_an_intent_can_be_set_read_and_cleared():
@@ -36,6 +42,59 @@ def test_no_frequency_means_no_heartbeat_thread():
 
     with run_settings():
         assert get_current_settings().flows.heartbeat_frequency is None
+
+
+@contextmanager
+def answering(status, body):
+    """A server with one answer for all requests; yields its API's address and the requested paths."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path.partition("?")[0])
+            content = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/api", asked
+        finally:
+            server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "needs_tokens"),
+    [
+        (422, {"detail": "CSRF protection is disabled."}, False),
+        (422, {"detail": "client is missing"}, True),
+        (200, {"token": "t", "client": "c", "expiration": "2030-01-01T00:00:00Z"}, True),
+    ],
+)
+def test_runs_ask_for_csrf_tokens_only_where_the_server_wants_them(monkeypatch, status, body, needs_tokens):
+    from prefect.settings.context import get_current_settings
+
+    from deployments.warm_worker import prefect_internals
+
+    monkeypatch.setattr(prefect_internals, "_csrf_checks", {})
+    with answering(status, body) as (url, asked):
+        monkeypatch.setenv("PREFECT_API_URL", url)
+        for _ in range(3):
+            with prefect_internals.run_settings():
+                assert get_current_settings().client.csrf_support_enabled == needs_tokens
+        assert asked == ["/api/csrf-token"]
+        monkeypatch.setattr(prefect_internals, "_CSRF_CHECK_INTERVAL_S", 0.0)
+        with prefect_internals.run_settings():
+            pass
+        assert len(asked) == 2
 
 
 def test_the_worker_base_has_what_is_used_and_overridden():
