@@ -117,7 +117,7 @@ def test_the_first_view_weighs_little(client):
     )
 
     assert loaded == named, "each module of the first view has a modulepreload in index.html"
-    assert {"app.js", "base.css", "views/new_job.js"} <= loaded and "views/job.js" not in loaded
+    assert {"app.js", "studio.css", "views/new_job.js"} <= loaded and "views/job.js" not in loaded
     assert weight <= FIRST_VIEW_LIMIT, weight
 
 

@@ -75,6 +75,19 @@ export function CopyButton({ text, what, label = "Copy" }) {
     aria-live="polite">${state || label}</button>`;
 }
 
+// A component whose module is loaded when it is first shown, so that the first view is light.
+export const lazy = (load) => function Lazy(props) {
+  const [Shown, setShown] = useState(null);
+  useEffect(() => {
+    let current = true;
+    load().then((component) => current && setShown(() => component), () => {});
+    return () => {
+      current = false;
+    };
+  }, []);
+  return Shown && html`<${Shown} ...${props} />`;
+};
+
 // Announces a message to screen readers without showing it.
 export const announce = (message) => {
   const region = document.getElementById("announcements");

@@ -3,10 +3,11 @@
 import { html, useState } from "../lib/preact.js";
 import { valueAt } from "../lib/schema.js";
 import { words } from "../lib/format.js";
-import { Described, UserText } from "./basics.js";
+import { Described, UserText, lazy } from "./basics.js";
 import { EngineNote } from "./engine_note.js";
-import { FacePicker } from "./face_picker.js";
 import { MediaInput } from "./media_input.js";
+
+const FacePicker = lazy(() => import("./face_picker.js").then((module) => module.FacePicker));
 
 // Shows a field; `form` holds values, faults, and the functions that change them; `extra` is shown below the label.
 export function Field({ field, form, extra }) {

@@ -3,8 +3,9 @@
 import { html, useEffect, useRef, useState } from "../lib/preact.js";
 import { bytes } from "../lib/format.js";
 import { rememberedFile, upload } from "../lib/uploads.js";
-import { UserText, announce } from "./basics.js";
-import { Waveform } from "./waveform.js";
+import { UserText, announce, lazy } from "./basics.js";
+
+const Waveform = lazy(() => import("./waveform.js").then((module) => module.Waveform));
 
 const ACCEPTED = {
   video: "video/*,image/*",

@@ -8,11 +8,12 @@ import { carriedValues, carryMedia, forgetMedia } from "../lib/carried_media.js"
 import { SPOKEN, formPointer, requestOf, valuesOf } from "../lib/spoken_text.js";
 import { typeName } from "../lib/format.js";
 import { navigate } from "../lib/router.js";
-import { ActionButton, Described, Loading, ProblemBox, UserText, announce } from "../components/basics.js";
+import { ActionButton, Described, Loading, ProblemBox, UserText, announce, lazy } from "../components/basics.js";
 import { Field } from "../components/form_fields.js";
-import { Estimate } from "../components/estimate.js";
 import { RequestText } from "../components/request_panel.js";
 import { SpeechChoice } from "../components/speech_choice.js";
+
+const Estimate = lazy(() => import("../components/estimate.js").then((module) => module.Estimate));
 
 const FIRST_TYPES = ["lip_sync", "portrait", "speech", "transcribe"];
 const SUMMARIES = {
@@ -41,8 +42,8 @@ export function NewJob({ query }) {
     <h1>New job</h1>
     <${ProblemBox} problem=${problem} />
     <${Interrupted} />
-    ${types && html`<${TypePicker} types=${types} selected=${type} />`}
-    ${types ? html`<${JobForm} key=${query.toString()} type=${type} from=${query.get("from")} given=${givenValues(query)} />` : !problem && html`<${Loading} />`}
+    ${!problem && html`<${TypePicker} types=${types} selected=${type} />
+      <${JobForm} key=${query.toString()} type=${type} from=${query.get("from")} given=${givenValues(query)} />`}
   </section>`;
 }
 
@@ -54,8 +55,10 @@ function Interrupted() {
     Choose the file again to continue.</p>`;
 }
 
+// Stands beside the form from the start: the list of types and the form's schema are read at the same time.
 function TypePicker({ types, selected }) {
-  const ordered = [...FIRST_TYPES.filter((one) => types.includes(one)), ...types.filter((one) => !FIRST_TYPES.includes(one))];
+  const known = types || [...new Set([...FIRST_TYPES, selected])];
+  const ordered = [...FIRST_TYPES.filter((one) => known.includes(one)), ...known.filter((one) => !FIRST_TYPES.includes(one))];
   const [all, setAll] = useState(!FIRST_TYPES.includes(selected));
   const shown = all ? ordered : ordered.slice(0, FIRST_TYPES.length);
   return html`<fieldset class="types"><legend>Job type</legend>
@@ -64,7 +67,7 @@ function TypePicker({ types, selected }) {
         onChange=${() => navigate(`/studio/new?type=${type}`)} />
       <span class="type-name">${typeName(type)}</span><span class="type-text">${SUMMARIES[type] || ""}</span></label>`)}
     ${!all && html`<button type="button" class="type type-more" onClick=${() => setAll(true)}>
-      <span class="type-name">More types</span><span class="type-text">${ordered.length - shown.length} others</span></button>`}
+      <span class="type-name">More types</span><span class="type-text">${types ? `${ordered.length - shown.length} others` : "…"}</span></button>`}
   </fieldset>`;
 }
 
