@@ -94,7 +94,7 @@ class RunStateWriter:
             claimed it.
         """
         history = await self._read_history(observed.id)
-        run = await self.read(observed.id)  # the last request before the state is set
+        run = await self.read(observed.id)
         if run is None or _has_ended(run) or owner_of(run) != owner_of(observed):
             return None
         if run.state_type == StateType.CANCELLING:
@@ -102,7 +102,7 @@ class RunStateWriter:
         if run.state_id != observed.state_id:
             return None
         state = state_after_loss(history, reason, max_starts)
-        return await self._set_state(run.id, state, force=state.is_scheduled())
+        return await self._replace_state(run, state, force=state.is_scheduled())
 
     async def _read_history(self, run_id: UUID) -> "list[State]":
         try:
@@ -119,7 +119,7 @@ class RunStateWriter:
             return await self.set_cancelled(run_id, "Stopped on request.")
         if run.state_type == StateType.SCHEDULED:
             return None
-        return await self._set_state(run_id, state_after_return(message), force=True)
+        return await self._replace_state(run, state_after_return(message), force=True)
 
     async def handle_preparation_error(self, run_id: UUID, error: Exception, max_starts: int) -> None:
         """
@@ -148,6 +148,27 @@ class RunStateWriter:
             await retry_while_unavailable_async(lambda: self._client.update_flow_run_labels(run_id, labels))
         except ObjectNotFound:
             return
+
+    async def _replace_state(self, observed: "FlowRun", state: "State", force: bool) -> "State | None":
+        """
+        Set the state of a run that is still in the observed one; None if it is not.
+
+        The run is read again before each try: if the response to the first was lost, another worker may have
+        claimed the queued run, and a repeated request would queue it again while it runs.
+        """
+
+        async def replace() -> "State | None":
+            run = await self._client.read_flow_run(observed.id)
+            if run.state_id != observed.state_id:
+                is_written = run.state_type == state.type and run.state and run.state.message == state.message
+                return state if is_written else None
+            response = await self._client.set_flow_run_state(observed.id, state, force=force)
+            return state if response.status == SetStateStatus.ACCEPT else None
+
+        try:
+            return await retry_while_unavailable_async(replace)
+        except (ObjectNotFound, Abort):
+            return None
 
     async def _set_state(self, run_id: UUID, state: "State", force: bool = False) -> "State | None":
         try:
