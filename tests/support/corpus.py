@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from corpus_maker import FLASH_S, SECONDS, SIZE, UPRIGHT, Maker
+from corpus_maker import ASSETS, FLASH_S, SECONDS, SIZE, UPRIGHT, Maker
 from cropped_media import with_clap, with_pixel_crop
 
 BT709 = "out_color_matrix=bt709"
+PQ_TAGS = "color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc"
 HEVC = ("-c:v", "libx265", "-pix_fmt", "yuv420p10le", "-x265-params", "log-level=none")
 
 
@@ -109,6 +110,45 @@ VIDEOS = (
         tolerance=None,
         warnings=("tone_mapped",),
     ),
+    Video(
+        "AV1 in PQ",
+        lambda m: m.ffmpeg(
+            "pq.mkv",
+            *("-vf", f"scale=out_color_matrix=bt2020,format=yuv420p10le,setparams={PQ_TAGS}"),
+            *("-c:v", "libsvtav1", "-preset", 12, "-c:a", "libopus"),
+        ),
+        tolerance=None,
+        warnings=("tone_mapped",),
+    ),
+    Video(
+        "PAL without tags",
+        lambda m: m.ffmpeg(
+            "pal.mp4",
+            *("-vf", "scale=720:576:out_color_matrix=smpte170m,setsar=64/45"),
+            *("-c:v", "libx264", "-preset", "ultrafast", "-crf", 12, "-pix_fmt", "yuv420p", "-c:a", "aac"),
+            *("-bsf:v", "h264_metadata=matrix_coefficients=2:colour_primaries=2:transfer_characteristics=2"),
+        ),
+        size=(1024, 576),
+    ),
+    Video(
+        "cover picture first",
+        lambda m: m.ffmpeg(
+            "cover.mp4",
+            *("-map", "0", "-map", "1", "-c", "copy", "-c:v:0", "mjpeg", "-disposition:v:0", "attached_pic"),
+            source=m.mp4(),
+            before=("-i", ASSETS / "astronaut.jpg"),
+        ),
+    ),
+    Video(
+        "second sound track is the default",
+        lambda m: m.ffmpeg(
+            "two.mkv",
+            *("-t", SECONDS, "-map", "1:v", "-map", "0:a", "-map", "1:a", "-c:v", "copy", "-c:a", "aac"),
+            *("-disposition:a:0", 0, "-disposition:a:1", "default"),
+            source=m.mp4(),
+            before=("-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono"),
+        ),
+    ),
     Video("interlaced", lambda m: m.mp4("i.mp4", "-flags", "+ildct+ilme", "-x264opts", "tff=1")),
     Video(
         "5 frames a second",
@@ -117,6 +157,7 @@ VIDEOS = (
         warnings=("low_frame_rate",),
     ),
     Video("240 frames a second", lambda m: m.mp4("fast.mp4", "-r", 240), warnings=("high_frame_rate",)),
+    Video("30 frames a second", lambda m: m.mp4("thirty.mp4", "-r", 30)),
     Video("picture late", late_picture),
     Video(
         "edit list",
