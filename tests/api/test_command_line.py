@@ -164,7 +164,7 @@ def test_a_key_is_presented(environment, server, runs):
         ("speech", {"video": "x"}, [], "speech has no parameter video, so it does not take --video"),
         ("speech", {}, ["seed"], "NAME=VALUE"),
         ("speech", {}, ["output=1", "output.name=hi"], "output was already set to a value"),
-        ("speech", {"text": "@/nowhere/words.txt"}, [], "cannot be read"),
+        ("speech", {"text": "@/nowhere/words.txt"}, [], "File not found"),
     ],
 )
 def test_parameters_that_cannot_be_are_refused_here(job_type, given, more, text):
