@@ -3,8 +3,7 @@
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from flows.prefect_state.attempts import RESCHEDULED_STATE, RETRY_STATE
-from flows.prefect_state.labels import WAITING_STATE
+from flows.prefect_state.attempts import RUN_WAITS_EVENT, WAITING_STATES
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -23,13 +22,7 @@ _EXPECTED_EVENTS: Final = (
     "Cancelled",
     # the run is queued again: no heartbeat is expected until a worker claims it
     "Scheduled",
-    RETRY_STATE,
-    RESCHEDULED_STATE,
-    WAITING_STATE,
-    "AwaitingConcurrencySlot",
-    "Resuming",
-    "Suspended",
-    "Paused",
+    *WAITING_STATES,
 )
 
 
@@ -47,7 +40,7 @@ def apply_lost_run_automation(client: "SyncPrefectClient") -> str:
     from prefect.events.actions import ChangeFlowRunState
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
-    expected_events = {f"prefect.flow-run.{name}" for name in _EXPECTED_EVENTS}
+    expected_events = {f"prefect.flow-run.{name}" for name in _EXPECTED_EVENTS} | {RUN_WAITS_EVENT}
     if existing := client.read_automations_by_name(LOST_RUN_AUTOMATION_NAME):
         return _add_missing_events(client, existing[0], expected_events)
     trigger = EventTrigger(

@@ -36,6 +36,7 @@ from deployments.warm_worker.run.attempt_span import attempt_span
 from deployments.warm_worker.run.reaper import Reaper
 from deployments.warm_worker.run.server_watch import ServerWatch
 from deployments.warm_worker.run.shutdown import GracefulShutdown
+from deployments.warm_worker.run.waiting_runs import announce_waiting_runs_forever
 from deployments.warm_worker.run_metrics import run_metrics, type_label
 from deployments.warm_worker.run_states import RunStateWriter
 from deployments.warm_worker.usage_book import RunningAttempt, UsageBook
@@ -191,6 +192,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             self._send_heartbeats,
             self._tenant_limits.renew_leases,
             StrayLeases(self.client, get_concurrency_lease_storage, self._logger.info).run_forever,
+            partial(announce_waiting_runs_forever, self.client, self._work_pool_name, emit_event),
             partial(self._poller.poll_when_woken, self.get_and_submit_flow_runs, watch),
         ):
             group.start_soon(service)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from prefect.client.schemas.objects import StateType
 from prefect.states import AwaitingRetry, Crashed, Scheduled
 
+from flows.prefect_state.labels import WAITING_STATE
+
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
@@ -20,6 +22,18 @@ RETRY_STATE: Final = "AwaitingRetry"
 """Name of the state of a run whose last attempt was lost; the name is Prefect's."""
 RESCHEDULED_STATE: Final = "Rescheduled"
 """Name of the state of a run that its worker returned to the queue at a graceful shutdown."""
+WAITING_STATES: Final = (
+    RETRY_STATE,
+    RESCHEDULED_STATE,
+    WAITING_STATE,
+    "AwaitingConcurrencySlot",
+    "Resuming",
+    "Suspended",
+    "Paused",
+)
+"""Names of the states of a run that has been claimed before and is not claimed now."""
+RUN_WAITS_EVENT: Final = "musetalk.run.waits"
+"""Event that workers repeat for runs in such a state: the server may have lost the event of the state."""
 FIRST_PAUSE_S: Final = 1.0
 """Delay before the second attempt, in seconds."""
 MAX_PAUSE_S: Final = 60.0

@@ -34,7 +34,7 @@ from deployments.warm_worker.run.reaper import Reaper
 from deployments.warm_worker.run_states import RunStateWriter
 from flows.maintenance.context import SweepContext
 from flows.maintenance.expired_jobs import cancel_expired_jobs
-from flows.prefect_state.attempts import RESCHEDULED_STATE
+from flows.prefect_state.attempts import RESCHEDULED_STATE, RUN_WAITS_EVENT
 from flows.prefect_state.labels import WAITING_STATE, YIELD_COUNT
 from tasks.settings.retention import RetentionSettings
 
@@ -287,7 +287,7 @@ def test_silence_is_no_sign_of_death_for_a_run_that_waits_in_the_queue(client):
     waits = {
         f"prefect.flow-run.{name}"
         for name in (WAITING_STATE, RESCHEDULED_STATE, "AwaitingRetry", "Scheduled")
-    }
+    } | {RUN_WAITS_EVENT}
     assert waits <= made.trigger.expect
     assert apply_lost_run_automation(client) == ""
 

@@ -5,8 +5,11 @@ import os
 import random
 import signal
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from prefect.events import Event
+from prefect.states import AwaitingRetry
 from stage import eventually
 
 pytestmark = pytest.mark.stack
@@ -83,6 +86,26 @@ def test_without_a_successor_the_server_ends_the_run_by_itself(server, pool, wor
     worker.process.kill()
     killed = time.monotonic()
     assert pool.wait(run, 160).type.value == "CRASHED" and time.monotonic() - killed < 150
+
+
+@pytest.mark.slow
+def test_a_queued_run_is_not_lost_though_the_event_of_its_state_is(server, pool, workers, tmp_path):
+    from deployments.provisioning.lost_run_automation import apply_lost_run_automation
+
+    run = pool.submit("empty")
+    with server.client() as client:
+        apply_lost_run_automation(client)
+        client.set_flow_run_state(run, AwaitingRetry(scheduled_time=datetime.now(UTC) + timedelta(hours=1)))
+        # without the event of that state, the last that the server knows of the run is a heartbeat
+        heartbeat = Event(
+            event="prefect.flow-run.heartbeat",
+            resource={"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.name": "run"},
+        )
+        client._client.post("/events", json=[heartbeat.model_dump(mode="json")]).raise_for_status()
+    workers(pool, tmp_path)
+    time.sleep(170.0)
+
+    assert pool.run(run).state.name == "AwaitingRetry"
 
 
 def test_runs_of_a_worker_that_never_returns_are_taken_up_by_another(pool, workers, tmp_path):
