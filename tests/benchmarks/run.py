@@ -22,6 +22,7 @@ NAMES = (
     "calls",
     "mark",
     "mark_rate",
+    "capacity",
 )
 
 

@@ -1,4 +1,8 @@
-"""Run the chaos of a seed: `.venv/bin/python tests/warm/fleet_chaos --jobs 20 --seconds 60 --seed 1`."""
+"""
+Run the chaos of a seed: `.venv/bin/python tests/warm/fleet_chaos --jobs 20 --seconds 60 --seed 1`.
+
+Costs of a job, without faults: `--jobs 30 --seconds 4 --idle 60`.
+"""
 
 import argparse
 import signal
@@ -18,6 +22,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=60.0, help="time in which faults begin")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--idle", type=float, default=0.0, help="seconds without jobs before, subtracted")
     parser.add_argument("--folder", type=Path, help="keep logs here")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="fleet-"))
@@ -28,6 +33,7 @@ def main():
         jobs=options.jobs,
         seconds=options.seconds,
         seed=options.seed,
+        idle_s=options.idle,
         say=lambda line: print(line, flush=True),
     )
     print(report)

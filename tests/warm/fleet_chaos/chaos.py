@@ -9,6 +9,7 @@ import time
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from uuid import UUID
 
 from links import linking
@@ -81,15 +82,16 @@ class Watcher:
         ]
 
 
-def run_chaos(folder, *, jobs, seconds, seed, say=print):
+def run_chaos(folder, *, jobs, seconds, seed, idle_s=0.0, say=print):
     """
     Run a number of jobs under the faults of a seed; returns a report.
 
     Args:
         folder:  of everything that the processes write.
         jobs:    number of jobs.
-        seconds: time in which faults begin; submissions take two thirds of it.
+        seconds: time in which faults begin; submissions take two thirds of it. Less than five: no faults.
         seed:    of the schedule.
+        idle_s:  time without jobs before; what it uses is subtracted from the figures of a job.
         say:     called with each line of the log.
     """
     with (
@@ -101,10 +103,15 @@ def run_chaos(folder, *, jobs, seconds, seed, say=print):
         fleet = Fleet(folder, database, redis_number, links, receiver, tenant=TENANT)
         try:
             fleet.start()
-            before = usage_of(fleet, database)
+            at_first = usage_of(fleet)
+            time.sleep(idle_s)
+            before, started = usage_of(fleet), time.monotonic()
             report = _run(fleet, receiver, jobs, seconds, seed, say)
             if not any(member.restarts for member in fleet.members.values()):
-                report.figures |= usage_of(fleet, database).since(before).per(jobs)
+                used = usage_of(fleet).since(before)
+                if idle_s:
+                    used = used.without(before.since(at_first), (time.monotonic() - started) / idle_s)
+                report.figures |= used.per(jobs)
             return report
         finally:
             fleet.end()
@@ -238,7 +245,12 @@ def _arrived(receiver):
 def _check_webhooks(report, receiver, wanted):
     bodies = defaultdict(set)
     for got in receiver.got:
-        Webhook(SECRET).verify(got.body.decode(), got.headers)
+        at = datetime.fromtimestamp(int(got.headers["webhook-timestamp"]), UTC)
+        # not `verify`, which refuses what arrived more than five minutes ago
+        report.expect(
+            Webhook(SECRET).sign(got.id, at, got.body.decode()) in got.headers["webhook-signature"].split(),
+            f"the signature of webhook {got.id} is wrong",
+        )
         bodies[got.id].add(got.body)
     arrived = _arrived(receiver)
     report.figures["webhooks"] = f"{len(arrived)} in {len(receiver.got)} requests"
