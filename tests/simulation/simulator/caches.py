@@ -6,8 +6,11 @@ The cache works on real folders; its file locks and its steps on files let other
 
 import asyncio
 import fcntl
+import itertools
+import os
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +18,7 @@ from typing import Any
 from greenlet import getcurrent
 
 from simulator.store import Bucket
-from simulator.world import Process, World, current_process, run_sync, wait, world
+from simulator.world import EPOCH_S, Process, World, current_process, run_sync, wait, world
 from tasks.cache import artefacts, eviction, file_locks, leases
 from tasks.cache.artefacts import ArtefactCache
 from tasks.cache.content_keys import content_key
@@ -29,6 +32,9 @@ KEYS = tuple(content_key(simulated=number) for number in range(3))
 FILE_BYTES = 1000
 FILES = ("a.bin", "b.bin")
 _real_rename, _real_rmtree = Path.rename, shutil.rmtree
+_real_iterdir, _real_glob = Path.iterdir, Path.glob
+_uses = itertools.count()
+"""Uses of entries, which keeps the order of those that happen at the same simulated time."""
 
 
 def _pause() -> None:
@@ -39,7 +45,25 @@ def _pause() -> None:
 
 def _rename(path: Path, target: Any) -> Path:
     _pause()
-    return _real_rename(path, target)
+    renamed = _real_rename(path, target)
+    if renamed.is_dir() and renamed.stat().st_mtime < EPOCH_S:  # made a moment ago
+        _utime(renamed)
+    return renamed
+
+
+def _utime(path: Any) -> None:
+    """Set the time of a file as the simulated clock shows it: the real one would differ in a replay."""
+    now = world().wall(current_process.get()).timestamp() + 1e-6 * next(_uses)
+    os.utime(path, (now, now))
+
+
+def _iterdir(path: Path) -> Iterator[Path]:
+    """In the order of names: a file system has an order of its own."""
+    return iter(sorted(_real_iterdir(path)))
+
+
+def _glob(path: Path, pattern: str) -> Iterator[Path]:
+    return iter(sorted(_real_glob(path, pattern)))
 
 
 def _rmtree(path: Any, ignore_errors: bool = False) -> None:
@@ -82,6 +106,7 @@ LOCKS = [
     (file_locks.close_lock, _close_lock),
     (fcntl, SimpleNamespace(**{**vars(fcntl), "flock": _flock})),
     (shutil, SimpleNamespace(**{**vars(shutil), "rmtree": _rmtree})),
+    (os, SimpleNamespace(**{**vars(os), "utime": _utime, "getpid": lambda: 1})),
 ]
 """Replacements for `seams`, in the modules of `tasks.cache` only."""
 MODULES = (artefacts, eviction, file_locks, leases)
@@ -93,6 +118,9 @@ class CacheHistory:
     def __init__(self, world: World) -> None:
         self.world, self.random = world, world.random
         self.accepted: list[Any] = []
+        # names and times of a history do not depend on earlier ones
+        global _uses
+        _uses, artefacts._folder_counter = itertools.count(), itertools.count()  # pyright: ignore[reportPrivateUsage]
         world.bucket = Bucket(world)
         world.bucket.lost_share = self.random.choice((0.0, 0.02))
         world.crash_share, world.max_crashes = self.random.choice((0.0, 0.01, 0.03)), 5
@@ -221,6 +249,7 @@ def _content(key: str, name: str) -> bytes:
 def install() -> None:
     """Replace the locks and steps on files of the cache."""
     Path.rename = _rename  # pyright: ignore[reportAttributeAccessIssue]
+    Path.iterdir, Path.glob = _iterdir, _glob  # pyright: ignore[reportAttributeAccessIssue]
     by_identity = {id(original): replacement for original, replacement in LOCKS}
     for module in MODULES:
         for attribute, value in list(vars(module).items()):
