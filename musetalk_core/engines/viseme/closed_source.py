@@ -29,6 +29,7 @@ _SPREAD_SIGMA: Final = 0.014
 _MIXED_WIDTH: Final = 0.007
 """Width of the border of the opening in which a camera mixes its colors with the lips', in H."""
 _OTHER_SHARE: Final = 0.04
+"""Weight of skin where lip colors are extended, and of lips where skin colors are."""
 _LIP_BORDER: Final = 0.015
 """How far lips, or their make-up, may extend beyond the mesh, in H."""
 _CORNERS: Final = slice(0, 11, 10)

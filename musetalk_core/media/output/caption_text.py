@@ -22,20 +22,9 @@ _MIN_ZERO_SHARE: Final = 0.2
 _MAX_ACCENTED_SHARE: Final = 0.3
 """Western languages have at most this share of accented letters."""
 _DETECTABLE: Final = (
-    *(
-        "cp1250",
-        "iso8859_2",
-        "cp1251",
-        "koi8_r",
-        "cp866",
-        "cp1252",
-        "cp1253",
-        "iso8859_7",
-        "cp1254",
-        "cp1255",
-    ),
-    *("cp1256", "cp1257", "cp1258", "tis_620", "cp932", "euc_jp", "gb18030", "big5", "cp949"),
-)
+    "cp1250", "iso8859_2", "cp1251", "koi8_r", "cp866", "cp1252", "cp1253", "iso8859_7", "cp1254", "cp1255",
+    "cp1256", "cp1257", "cp1258", "tis_620", "cp932", "euc_jp", "gb18030", "big5", "cp949",
+)  # fmt: skip
 """Encodings that caption files have; among all that Python knows, short texts are taken for rare ones."""
 _SIGN_IN_WORD: Final = re.compile(r"[^\W\d_][¹²³¿¼½¾°±¤¦]|[¹³¿][^\W\d_]")
 """Letters of other code pages, read as Windows-1252."""
