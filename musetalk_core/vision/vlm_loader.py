@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import cv2
@@ -95,11 +96,11 @@ def load_vlm(name: str, machine: RuntimeConfig, pinned: PinnedModel | None = Non
 
 def _load_from_files(name: str, files: Mapping[str, Path], device: Device) -> LoadedVlm:
     try:
-        from transformers import AutoModelForImageTextToText, AutoProcessor
+        # not an import statement: the type checker would read 2,700 files more
+        transformers: Any = import_module("transformers")
+        models, processors = transformers.AutoModelForImageTextToText, transformers.AutoProcessor
     except ImportError as error:
         raise ModelNotInstalled(f"{name} requires the package transformers ({error}).", model=name) from error
-    models: Any = AutoModelForImageTextToText
-    processors: Any = AutoProcessor
     try:
         with linked_folder(files.values()) as folder:
             processor = processors.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -25,8 +26,6 @@ from musetalk_core.types import VOICE_RATE_HZ, Float
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
-
-    from transformers import CsmForConditionalGeneration, CsmProcessor
 
 MODEL_NAME: Final = "csm-1b"
 """Name in the model registry."""
@@ -73,7 +72,7 @@ class Generation:
 class Csm:
     """A loaded CSM model: its networks, its processor and its device."""
 
-    def __init__(self, model: CsmForConditionalGeneration, processor: CsmProcessor, device: Device) -> None:
+    def __init__(self, model: Any, processor: Any, device: Device) -> None:
         self.model, self._processor, self._device = model, processor, device
 
     @property
@@ -254,14 +253,15 @@ def load_csm(machine: RuntimeConfig, pinned: PinnedModel | None = None) -> Csm:
 def _load_from_files(files: Mapping[str, Path], device: Device) -> Csm:
     """Load the model from files in Hugging Face's layout; no network access."""
     from safetensors import SafetensorError
-    from transformers import CsmForConditionalGeneration, CsmProcessor
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    # not an import statement: the type checker would read 2,700 files more
+    transformers: Any = import_module("transformers")
+
+    transformers.utils.logging.disable_progress_bar()
     try:
         with linked_folder(files.values()) as folder:
-            processor: Any = CsmProcessor.from_pretrained(folder, local_files_only=True)
-            from_pretrained: Any = CsmForConditionalGeneration.from_pretrained
+            processor: Any = transformers.CsmProcessor.from_pretrained(folder, local_files_only=True)
+            from_pretrained: Any = transformers.CsmForConditionalGeneration.from_pretrained
             model, loading_info = from_pretrained(
                 folder,
                 dtype=device.dtype,
