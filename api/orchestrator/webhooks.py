@@ -17,13 +17,24 @@ from flows.prefect_state.queue_order import due_time
 from flows.prefect_state.status import read_data
 from flows.registry import INTERNAL_FLOWS
 from flows.schemas.control import Event
-from flows.schemas.webhook import DEAD_LETTER, DELIVERED, DELIVERY_KEY, REPLAY, NotifyJob, job_tag
+from flows.schemas.webhook import (
+    DEAD_LETTER,
+    DELIVERED,
+    DELIVERY_KEY,
+    RECEIVER_TAG_PREFIX,
+    REPLAY,
+    NotifyJob,
+    job_tag,
+)
+from tasks.run.tenancy import TENANT_TAG
 from tasks.tracing.traceparent import TRACE_LABEL, trace_labels
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 _BACKLOG_TTL_S: Final = 10.0
+_KEPT_TAGS: Final = (TENANT_TAG, RECEIVER_TAG_PREFIX)
+"""Prefixes of the tags that a replay has in common with the first attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +175,7 @@ class PrefectDeliveryStore:
                 | ({"control": control} if control else {}),
                 name=parameters.run_name,
                 idempotency_key=parameters.idempotency_key,
-                tags=[*parameters.tags, *(tag for tag in first_run.tags if tag.startswith("tenant:"))],
+                tags=[*parameters.tags, *(tag for tag in first_run.tags if tag.startswith(_KEPT_TAGS))],
                 labels=trace_labels(first_run.labels.get(TRACE_LABEL)),
             )
         )
@@ -246,7 +257,7 @@ def _to_attempt(run: "FlowRun", report: dict[str, Any]) -> Attempt:
 
 def _outcome_from_state(run: "FlowRun") -> str:
     """Return the outcome of an attempt without a report, from the state of its run."""
-    if run.state is None or run.state.is_scheduled() or run.state.is_pending():
+    if run.state is None or run.state.is_scheduled():
         return "scheduled"
     if run.state.is_cancelled():
         return "canceled"

@@ -80,6 +80,43 @@ class RunStateWriter:
             return await self.set_cancelled(run_id, "Stopped on request.")
         return await self._set_state(run_id, state)
 
+    async def end_claimed(
+        self, run_id: UUID, claim: str, end: "State", *, read_first: bool
+    ) -> "State | None":
+        """
+        End a run that this worker has claimed and executed itself, unless it has lost the run.
+
+        Args:
+            run_id:     id of the run.
+            claim:      message of the claim.
+            end:        final state.
+            read_first: read the run before the first try, and not only before its repetitions; needed if
+                other workers may have taken this one for lost meanwhile.
+
+        Returns:
+            The new state; None if the run was deleted or is no longer claimed by that claim.
+        """
+        must_read = read_first
+
+        async def write() -> "State | None":
+            nonlocal must_read
+            if must_read:
+                run = await self._client.read_flow_run(run_id)
+                state = run.state
+                if state is None or not (state.is_pending() and state.message == claim):
+                    return None
+            must_read = True
+            response = await self._client.set_flow_run_state(run_id, end)
+            return end if response.status == SetStateStatus.ACCEPT else None
+
+        try:
+            written = await retry_while_unavailable_async(write)
+        except (ObjectNotFound, Abort):
+            return None
+        if written is None and (run := await self.read(run_id)) and run.state_type == StateType.CANCELLING:
+            return await self.set_cancelled(run_id, "Stopped on request.", observed=run)
+        return written
+
     async def requeue_or_crash(self, observed: "FlowRun", reason: str, max_starts: int) -> "State | None":
         """
         Requeue a run whose attempt was lost, after a delay, or set it to Crashed if its attempts are used up.

@@ -24,19 +24,21 @@ from deployments.warm_worker.child.protocol import StopReason
 from deployments.warm_worker.child.slot import Slot
 from deployments.warm_worker.child.temp_dirs import TempFolders
 from deployments.warm_worker.job_configuration import WarmJobConfiguration, WarmResult, WarmVariables
-from deployments.warm_worker.poller import ClaimedRun, RunPoller
+from deployments.warm_worker.poller import RunPoller
 from deployments.warm_worker.prefect_internals import emit_heartbeat
 from deployments.warm_worker.queue.claim import claim_run, this_worker
-from deployments.warm_worker.queue.placement import affinity_keys, affinity_score, choose_slot, has_affinity
+from deployments.warm_worker.queue.placement import wait_for_slot
 from deployments.warm_worker.queue.run_queue import RunQueue
 from deployments.warm_worker.queue.stray_leases import StrayLeases
 from deployments.warm_worker.queue.tenant_limits import TenantLimits
 from deployments.warm_worker.run.attempt import Attempt
 from deployments.warm_worker.run.attempt_span import attempt_span
+from deployments.warm_worker.run.claimed_run import ClaimedRun
 from deployments.warm_worker.run.reaper import Reaper
 from deployments.warm_worker.run.server_watch import ServerWatch
 from deployments.warm_worker.run.shutdown import GracefulShutdown
 from deployments.warm_worker.run.waiting_runs import announce_waiting_runs_forever
+from deployments.warm_worker.run.webhook_runs import WebhookRuns, Worker
 from deployments.warm_worker.run_metrics import run_metrics, type_label
 from deployments.warm_worker.run_states import RunStateWriter
 from deployments.warm_worker.usage_book import RunningAttempt, UsageBook
@@ -49,6 +51,8 @@ from tasks.tracing.hooks import trace_process
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
+
+    from tasks.run.usage import RunUsage
 
 RUN_HEARTBEAT_S = 15.0
 _LAST_WRITE_S = 10.0
@@ -93,6 +97,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         )
         self._usage = UsageBook(self._list_running, self._logger.warning)
         self._tenant_limits: TenantLimits | None = None
+        self._webhook_runs: WebhookRuns | None = None
         self._is_watching = False
 
     async def start(self, *args: Any, **kwargs: Any) -> None:
@@ -137,6 +142,8 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
                 with anyio.move_on_after(_LAST_WRITE_S):
                     await asyncio.to_thread(self._usage.write)
                 await asyncio.gather(*(slot.close() for slot in self.slots))
+                if self._webhook_runs is not None:
+                    self._webhook_runs.close()
             self._temp_folders.close()
             metrics.unregister_worker(self)
 
@@ -167,7 +174,9 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         """Start what the worker does beside runs; may be called while `setup` has not returned."""
         self._tenant_limits = TenantLimits(self.client)
         run_queue = RunQueue(self.client, self._work_pool_name, tuple(sorted(self._work_queues)))
-        self._poller.connect(run_queue, self._tenant_limits)
+        if WebhookRuns.are_served_by(self._work_pool_name):
+            self._webhook_runs = self._make_webhook_runs()
+        self._poller.connect(run_queue, self._tenant_limits, self._webhook_runs)
         watch = ServerWatch(
             self.client,
             pool_id,
@@ -181,7 +190,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             self._work_pool_name,
             self.name,
             self._worker_settings.max_starts,
-            own_runs=lambda: self._claimed_runs,
+            is_own=self._is_own,
             log=self._logger.info,
         )
         group = self._task_group()
@@ -196,6 +205,29 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             partial(self._poller.poll_when_woken, self.get_and_submit_flow_runs, watch),
         ):
             group.start_soon(service)
+
+    def _make_webhook_runs(self) -> WebhookRuns:
+        return WebhookRuns(
+            Worker(
+                self.client,
+                self.name,
+                self.type,
+                self._work_pool_name,
+                self._worker_settings.max_starts,
+                self._claimed_runs,
+                start=self._task_group().start_soon,
+                log_of=self.get_flow_run_logger,
+                observe_start=partial(run_metrics().observe_start, self._work_pool_name),
+                observe_end=self._record_usage,
+                on_place=self._poller.request_poll,
+            )
+        )
+
+    def _is_own(self, run: "FlowRun") -> bool:
+        """Return whether this worker executes a run."""
+        if run.id in self._claimed_runs:
+            return True
+        return self._webhook_runs is not None and self._webhook_runs.is_creating(run)
 
     async def _send_heartbeats(self) -> None:
         while True:
@@ -224,7 +256,10 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
                 return []
 
     def _start_run(self, run: "FlowRun") -> None:
-        self._task_group().start_soon(self._run_to_completion, run)
+        execute = self._run_to_completion
+        if self._webhook_runs is not None and not self._claimed_runs[run.id].needs_child:
+            execute = self._webhook_runs.execute
+        self._task_group().start_soon(execute, run)
 
     async def _run_to_completion(self, run: "FlowRun") -> None:
         """Claim a run, execute it, and make sure that its final state is on the server."""
@@ -300,7 +335,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         )
         if claimed.stop_reason:
             attempt.stop(claimed.stop_reason)
-        slot = await self._choose_slot(flow_run, attempt)
+        slot = await wait_for_slot(self.slots, flow_run, attempt, self._worker_settings.placement_wait_s)
         if slot is None:
             await attempt.finish_unplaced()
             return WarmResult(status_code=0, identifier="none")
@@ -325,9 +360,13 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
 
     def _record_end(self, run: "FlowRun", slot: Slot, attempt: Attempt, seconds: float) -> None:
         if attempt.result is not None:
-            flow, usage = slot.totals.flow, slot.totals.usage
-            run_metrics().observe_end(self._work_pool_name, flow, attempt.result, seconds, usage)
-            self._usage.add(run, flow, usage, attempt.result, seconds)
+            self._record_usage(run, slot.totals.flow, attempt.result, slot.totals.usage, seconds)
+
+    def _record_usage(
+        self, run: "FlowRun", flow: str, result: str, usage: "RunUsage", seconds: float
+    ) -> None:
+        run_metrics().observe_end(self._work_pool_name, flow, result, seconds, usage)
+        self._usage.add(run, flow, usage, result, seconds)
 
     def _list_running(self) -> Iterator[RunningAttempt]:
         for slot in self.slots:
@@ -335,31 +374,11 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             if slot.state == "busy" and claimed is not None:
                 yield claimed.run, slot.totals.flow, slot.totals.usage, slot.totals.running_s
 
-    async def _choose_slot(self, run: "FlowRun", attempt: Attempt) -> Slot | None:
-        """Wait up to `placement_wait_s` for the best slot, else take a free one; None if it was stopped."""
-        keys = affinity_keys(run)
-        max_wait_s = self._worker_settings.placement_wait_s if has_affinity(run) else 0.0
-        wait_until = anyio.current_time() + max_wait_s
-        while not attempt.is_stop_requested:
-            free_slots = [slot for slot in self.slots if slot.is_free]
-            busy_slots = [slot for slot in self.slots if slot.state == "busy"]
-            if free_slots:
-                best_free = choose_slot(free_slots, run, keys)
-                best_slot = choose_slot([*free_slots, *busy_slots], run, keys)
-                is_better = affinity_score(best_slot, run, keys) > affinity_score(best_free, run, keys)
-                if not is_better or anyio.current_time() >= wait_until:
-                    attempt.is_placed = True
-                    return best_free
-            await anyio.sleep(0.02)
-        return None
-
     def _stop_run(self, run_id: UUID, reason: StopReason) -> None:
         claimed = self._claimed_runs.get(run_id)
         if claimed is None:
             return
-        claimed.stop_reason = claimed.stop_reason or reason
-        if claimed.attempt is not None:
-            claimed.attempt.stop(reason)
+        claimed.stop(reason)
 
     async def _worker_metadata(self) -> WorkerMetadata | None:
         """Return the worker's metadata with its children; only Prefect Cloud stores it."""

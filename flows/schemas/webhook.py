@@ -24,6 +24,8 @@ REPLAY: Final = "replay"
 """Tag of a redelivery that a person requested."""
 JOB_TAG_PREFIX: Final = "job:"
 """Prefix of the tag with the job id on delivery attempts."""
+RECEIVER_TAG_PREFIX: Final = "receiver:"
+"""Prefix of the tag with the host and port of the receiver on delivery attempts."""
 
 Outcome = Literal["delivered", "refused", "unreachable", "blocked", "gone", "dropped"]
 """Outcome of an attempt. `blocked`: the egress rules deny the address, so nothing was sent; not retried."""

@@ -5,9 +5,11 @@ Any observer of a due webhook event may call `enqueue_webhooks`. The idempotency
 safe for any number of callers, at any time and after any crash.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from prefect.client.schemas.filters import (
@@ -21,9 +23,10 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.states import Scheduled
+from prefect.states import Pending, Scheduled
 
 from flows.prefect_state.artifacts import read_latest_artifacts
+from flows.prefect_state.labels import HOUSEKEEPING_TAG
 from flows.prefect_state.queries import MAX_FILTER_VALUES, chunks_of, due_since, read_by_key
 from flows.prefect_state.status import (
     PROGRESS_KEY,
@@ -37,7 +40,15 @@ from flows.prefect_state.status import (
 )
 from flows.registry import INTERNAL_FLOWS
 from flows.schemas.control import NOTIFY_TAG, Control, Event, Notify, read_control
-from flows.schemas.webhook import DELIVERED, FINAL_OUTCOME_TAGS, REPLAY, NotifyJob, event_tag, job_tag
+from flows.schemas.webhook import (
+    DELIVERED,
+    FINAL_OUTCOME_TAGS,
+    RECEIVER_TAG_PREFIX,
+    REPLAY,
+    NotifyJob,
+    event_tag,
+    job_tag,
+)
 from flows.webhooks.payload import JobSnapshot
 from tasks.run.tenancy import TENANT_TAG
 from tasks.tracing.traceparent import TRACE_LABEL, trace_labels
@@ -48,6 +59,8 @@ if TYPE_CHECKING:
 
 MISSED_SEARCH_PERIOD: Final = timedelta(days=4)
 """How far back missed webhooks are searched; slightly longer than the retry schedule."""
+WEBHOOK_TAGS: Final = (HOUSEKEEPING_TAG, "webhook")
+"""Tags of the runs of `announce` and `notify`, from their deployments in `prefect.yaml`."""
 FAILURE_GRACE_S: Final = 3.0
 """Delay of a `failed` webhook in seconds: the run may be restarted, or turn out to have been stopped."""
 
@@ -107,8 +120,46 @@ def tenant_of(run: FlowRun) -> str | None:
     return read_control(run.parameters).tenant
 
 
+def receiver_tag(run: FlowRun) -> str | None:
+    """Return the tag of all delivery attempts for the receiver of a job's webhook; None if it has none."""
+    webhook = webhook_of(run)
+    return f"{RECEIVER_TAG_PREFIX}{urlsplit(webhook.url).netloc.lower()}" if webhook else None
+
+
+def attempt_tags(job: NotifyJob, owner: FlowRun) -> list[str]:
+    """
+    Return the tags of a delivery attempt, beside those of its deployment.
+
+    Args:
+        job:   the attempt.
+        owner: flow run of the job.
+    """
+    tenant, receiver = tenant_of(owner), receiver_tag(owner)
+    return [*job.tags, *([receiver] if receiver else []), *([f"{TENANT_TAG}{tenant}"] if tenant else [])]
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptClaim:
+    """
+    The claim of a worker that creates an attempt and makes it at once.
+
+    Attributes:
+        message:    message of the state `Pending` with which a worker claims a run.
+        labels:     labels of a run that it has claimed.
+        deployment: id of the deployment of `notify`.
+    """
+
+    message: str
+    labels: Mapping[str, str]
+    deployment: UUID
+
+
 def create_attempt(
-    client: "SyncPrefectClient", job: NotifyJob, scheduled_time: datetime, owner: FlowRun
+    client: "SyncPrefectClient",
+    job: NotifyJob,
+    scheduled_time: datetime,
+    owner: FlowRun,
+    claim: AttemptClaim | None = None,
 ) -> FlowRun:
     """
     Create the flow run of a delivery attempt, or return the existing one.
@@ -118,37 +169,48 @@ def create_attempt(
         job:            the attempt.
         scheduled_time: scheduled start.
         owner:          flow run of the job; the attempt has its tenant and belongs to its trace.
+        claim:          the worker that claims a new run as it creates it; None: the run is queued. The
+            message of the returned run's state tells whether the claim holds.
     """
     tenant = tenant_of(owner)
-    deployment = client.read_deployment_by_name(INTERNAL_FLOWS["notify"].deployment)
+    if claim is None:
+        deployment = client.read_deployment_by_name(INTERNAL_FLOWS["notify"].deployment).id
+    else:
+        deployment = claim.deployment
     control_parameters = (
         {"control": Control(tenant=tenant).model_dump(mode="json", exclude_defaults=True)} if tenant else {}
     )
     return client.create_flow_run_from_deployment(
-        deployment.id,
+        deployment,
         parameters={"job": job.model_dump(mode="json")} | control_parameters,
-        state=Scheduled(scheduled_time=scheduled_time),
+        state=Pending(message=claim.message) if claim else Scheduled(scheduled_time=scheduled_time),
         name=job.run_name,
         idempotency_key=job.idempotency_key,
-        tags=[*job.tags, *([f"{TENANT_TAG}{tenant}"] if tenant else [])],
-        labels=trace_labels(owner.labels.get(TRACE_LABEL)),
+        tags=attempt_tags(job, owner),
+        labels={**trace_labels(owner.labels.get(TRACE_LABEL)), **(claim.labels if claim else {})},
     )
 
 
-def read_job_snapshot(client: "SyncPrefectClient", run: FlowRun) -> JobSnapshot:
+def read_job_snapshot(
+    client: "SyncPrefectClient", run: FlowRun, flow_names: dict[UUID, str] | None = None
+) -> JobSnapshot:
     """
     Read the state of a job for its webhook.
 
     Args:
-        client: client of the Prefect server.
-        run:    flow run of the job.
+        client:     client of the Prefect server.
+        run:        flow run of the job.
+        flow_names: known names of flows by id; a name that is read is added.
     """
+    flow_names = {} if flow_names is None else flow_names
+    if run.flow_id not in flow_names:
+        flow_names[run.flow_id] = client.read_flow(run.flow_id).name
     artifacts = read_latest_artifacts(client, [run.id], [*RESULT_KEYS, PROGRESS_KEY], limit_s=0)
     artifact_by_key = artifacts.get(run.id, {})
     status, reason = status_of(run), ended_as(run)
     return JobSnapshot(
         id=run.id,
-        type=client.read_flow(run.flow_id).name,
+        type=flow_names[run.flow_id],
         status=status,
         created=run.created,
         started=run.start_time if run.run_count else None,

@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import statistics
 import sys
 import tempfile
 import time
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 
 for folder in ("warm", "support"):
@@ -89,6 +91,7 @@ def measure(folder, control):
                 assert run(number)["status"] == "succeeded"
             if control(receiver).get("notify"):
                 eventually(lambda: len(receiver.got) >= JOB_COUNT + 1, 60)
+                report_delays(receiver.got[1:])
             time.sleep(3)
             busy, busy_s = read_log(log) - first, time.monotonic() - began
             first = read_log(log)
@@ -98,6 +101,16 @@ def measure(folder, control):
             if stage:
                 stage.stop()
             server.kill()
+
+
+def report_delays(got):
+    """Print the seconds between the end of each job and its webhook."""
+    ends = [datetime.fromisoformat(one.json["timestamp"]).timestamp() for one in got]
+    delays = sorted(one.at - end for one, end in zip(got, ends, strict=True))
+    print(
+        f"webhook after the end: median {statistics.median(delays):.2f} s,"
+        f" 95th percentile {delays[min(len(delays) - 1, int(0.95 * len(delays)))]:.2f} s"
+    )
 
 
 def report(name, busy, busy_s, idle):

@@ -98,7 +98,9 @@ def test_a_stack_that_starts_goes_on_with_what_only_yielded_and_ends_what_used_u
 def reaped(pool, max_starts=5):
     async def look():
         async with get_client() as client:
-            return await Reaper(client, pool, "w", max_starts, own_runs=set, log=str).requeue_lost_runs()
+            return await Reaper(
+                client, pool, "w", max_starts, is_own=lambda run: False, log=str
+            ).requeue_lost_runs()
 
     return asyncio.run(look())
 
@@ -162,7 +164,7 @@ def test_a_claim_that_its_worker_does_not_know_is_requeued(client, run):
     async def look():
         async with get_client() as connection:
             return await Reaper(
-                connection, run.pool, "w", 5, own_runs=lambda: {known}, log=str
+                connection, run.pool, "w", 5, is_own=lambda run: run.id == known, log=str
             ).requeue_lost_runs()
 
     assert asyncio.run(look()) == [forgotten]
@@ -241,7 +243,7 @@ def test_a_reaper_that_is_late_leaves_a_live_worker_s_run_alone(client, run, jud
 
     async def late():
         async with get_client() as connection:
-            reaper = Reaper(connection, run.pool, "w", 5, own_runs=set, log=str)
+            reaper = Reaper(connection, run.pool, "w", 5, is_own=lambda run: False, log=str)
             heartbeats = reaper._heartbeat_ages
 
             async def meanwhile():  # between this reaper's list and its verdicts

@@ -22,6 +22,7 @@ from flows.janitor import janitor
 from flows.notify import notify
 from flows.schemas.maintenance import JanitorJob
 from flows.schemas.webhook import DEAD_LETTER, AnnounceJob, NotifyJob, webhook_id
+from flows.webhooks.delivery import AttemptRun, record, send
 from tasks.catalog.download_links import verify_link
 from tasks.errors import DeliveryFailed
 from tasks.settings import get_settings
@@ -300,3 +301,20 @@ def test_the_janitor_goes_on_where_a_chain_broke_unless_somebody_broke_it(server
     assert [run.parameters["job"]["attempt"] for run in attempts(server, broken)] == [1, 2]
     assert janitor(JanitorJob()).announced == []
     assert len(attempts(server, stopped)) == 1
+
+
+def test_a_failed_attempt_has_no_successor_if_another_has_delivered_meanwhile(server, job, receiver):
+    run = job(Completed())
+    receiver.will(500)
+    told(server, run)
+    first, second = attempts(server, run)
+    server.update_flow_run(first.id, tags={*first.tags, "delivered"})  # as its repetition would
+
+    receiver.will(500)
+    next_job = NotifyJob(run=run, event="completed", attempt=2)
+    attempt = AttemptRun(second.id, tuple(second.tags), print)
+    sent = send(server, next_job, attempt, server.read_flow_run(run))
+    record(server, next_job, attempt, sent)
+
+    assert sent.result.outcome == "refused" and not sent.result.dead
+    assert len(attempts(server, run)) == 2 and len(receiver.got) == 2

@@ -137,6 +137,24 @@ def test_a_key_makes_one_run_and_labels_are_merged(real, simulated):
     assert requests(real) == requests(simulated)
 
 
+def test_a_run_may_be_created_as_claimed_and_end_without_having_run(real, simulated):
+    def requests(side):
+        make = side.client.create_flow_run_from_deployment
+        claimed = make(side.deployment, idempotency_key="claimed", state=Pending(message="mine"))
+        again = make(side.deployment, idempotency_key="claimed", state=Pending(message="another's"))
+        side.client.set_flow_run_state(claimed.id, Completed())
+        found = side.client.read_flow_run(claimed.id)
+        return (
+            [(one.state.name, one.state.message) for one in (claimed, again)],
+            claimed.id == again.id,
+            claimed.expected_start_time is not None,
+            claimed.next_scheduled_start_time is not None,
+            (found.state_name, found.run_count, found.start_time is not None, found.end_time is not None),
+        )
+
+    assert requests(real) == requests(simulated)
+
+
 def test_slots_and_leases(real, simulated):
     def take(side):
         try:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +17,8 @@ class Got:
     body: bytes
     status: int = 204
     """Status code of the response."""
+    at: float = field(default_factory=time.time)
+    """Time of its arrival, in seconds since the epoch."""
 
     @property
     def json(self):
@@ -32,6 +35,8 @@ class Receiver:
     answers: list = field(default_factory=list)
     """(status, headers, body) for the next requests; then 204."""
     got: list[Got] = field(default_factory=list)
+    slow_s: float = 0.0
+    """Seconds until each response."""
 
     @property
     def url(self):
@@ -67,6 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         status, more, text = receiver.answers.pop(0) if receiver.answers else (204, {}, b"")
         receiver.got.append(Got(self.path, headers, body, status))
+        time.sleep(receiver.slow_s)
         self.send_response(status)
         for name, value in more.items():
             self.send_header(name, value)

@@ -58,7 +58,7 @@ async def claim_run(
         LEASE_LABEL: str(lease or ""),
     }
     try:
-        if not await _propose_pending(client, run_id, claim_message(owner, uuid4().hex[:8], lease)):
+        if not await _propose_pending(client, run_id, new_claim(worker, lease)):
             return False
         if await _restore_end(client, run_id):
             return False
@@ -68,6 +68,32 @@ async def claim_run(
     except (Abort, Pause, ObjectNotFound, httpx.HTTPError, OSError):
         return False
     return True
+
+
+async def claim_without_child(client: "PrefectClient", run_id: UUID, worker: str) -> str | None:
+    """
+    Claim a Scheduled run that the worker executes itself: set it to Pending, the state that it keeps.
+
+    Args:
+        client: client of the server.
+        run_id: id of the run.
+        worker: name of the worker.
+
+    Returns:
+        The message of the claim; None if it was not claimed, for the reasons that `claim_run` names.
+    """
+    message = new_claim(worker)
+    try:
+        if await _propose_pending(client, run_id, message) and not await _restore_end(client, run_id):
+            return message
+    except (Abort, Pause, ObjectNotFound, httpx.HTTPError, OSError):
+        pass
+    return None
+
+
+def new_claim(worker: str, lease: UUID | None = None) -> str:
+    """Return the message of a new claim of this process, under the name of a worker."""
+    return claim_message(this_worker(worker), uuid4().hex[:8], lease)
 
 
 async def _restore_end(client: "PrefectClient", run_id: UUID) -> bool:

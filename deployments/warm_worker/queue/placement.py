@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from flows.schemas.control import read_control
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
     from deployments.warm_worker.child.slot import Slot
+    from deployments.warm_worker.run.attempt import Attempt
 
 _FACE_FIELDS = ("video", "image")
 
@@ -53,3 +56,34 @@ def choose_slot(slots: Sequence["Slot"], run: "FlowRun", keys: Sequence[str]) ->
         that loaded data of other slots is kept.
     """
     return max(slots, key=lambda slot: (affinity_score(slot, run, keys), slot.is_free, -len(slot.warm_keys)))
+
+
+async def wait_for_slot(
+    slots: Sequence["Slot"], run: "FlowRun", attempt: "Attempt", max_wait_s: float
+) -> "Slot | None":
+    """
+    Wait for the best slot for a run, then take a free one.
+
+    Args:
+        slots:      the slots of the worker.
+        run:        the run to execute.
+        attempt:    its attempt, which is marked as placed.
+        max_wait_s: seconds to wait for a busy slot that is better than the free ones.
+
+    Returns:
+        A free slot; None if the attempt was stopped before there was one.
+    """
+    keys = affinity_keys(run)
+    wait_until = anyio.current_time() + (max_wait_s if has_affinity(run) else 0.0)
+    while not attempt.is_stop_requested:
+        free_slots = [slot for slot in slots if slot.is_free]
+        busy_slots = [slot for slot in slots if slot.state == "busy"]
+        if free_slots:
+            best_free = choose_slot(free_slots, run, keys)
+            best_slot = choose_slot([*free_slots, *busy_slots], run, keys)
+            is_better = affinity_score(best_slot, run, keys) > affinity_score(best_free, run, keys)
+            if not is_better or anyio.current_time() >= wait_until:
+                attempt.is_placed = True
+                return best_free
+        await anyio.sleep(0.02)
+    return None

@@ -17,10 +17,17 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def attempt_span(run: "FlowRun", pool: str, slot: "Slot") -> Generator[SpanHandle]:
-    """Record how long a run has waited, and the `with` block as its attempt, in the trace of its label."""
+def attempt_span(run: "FlowRun", pool: str, slot: "Slot | None") -> Generator[SpanHandle]:
+    """
+    Record how long a run has waited, and the `with` block as its attempt, in the trace of its label.
+
+    Args:
+        run:  the run.
+        pool: name of the work pool.
+        slot: slot of the child that executes it; None: the worker itself does.
+    """
     parent = run.labels.get(TRACE_LABEL)
     past_span("queue", {"pool": pool}, start_s=due_time(run).timestamp(), end_s=time.time(), parent=parent)
-    attributes = {"pool": pool, "worker.child": slot.number}
+    attributes = {"pool": pool} if slot is None else {"pool": pool, "worker.child": slot.number}
     with span("attempt", attributes, kind="consumer", parent=parent) as handle:  # pyright: ignore[reportArgumentType]
         yield handle

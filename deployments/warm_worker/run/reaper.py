@@ -9,7 +9,7 @@ that long, because all heartbeats are old then.
 
 import asyncio
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -54,7 +54,7 @@ class Reaper:
         pool: str,
         name: str,
         max_starts: int,
-        own_runs: Callable[[], Container[UUID]],
+        is_own: "Callable[[FlowRun], bool]",
         log: Callable[[str], None],
     ) -> None:
         """
@@ -65,12 +65,12 @@ class Reaper:
             pool:       name of the work pool.
             name:       name of this worker; claimed runs of an earlier worker with the same name are lost.
             max_starts: maximum number of attempts of a run.
-            own_runs:   returns the ids of the runs that this worker is executing.
+            is_own:     returns whether this worker is executing a run.
             log:        called with each log line.
         """
         self._client, self._pool, self._name = client, pool, name
         self._owner = this_worker(name)
-        self._max_starts, self._own_runs, self._log = max_starts, own_runs, log
+        self._max_starts, self._is_own, self._log = max_starts, is_own, log
         self._state_writer = RunStateWriter(client)
         self._server_up_since = time.monotonic() - _ASSUMED_SERVER_UPTIME_S
 
@@ -91,7 +91,7 @@ class Reaper:
             The ids of the lost runs.
         """
         claimed = await self._read_claimed_runs()
-        foreign_runs = [run for run in claimed if run.id not in self._own_runs()]
+        foreign_runs = [run for run in claimed if not self._is_own(run)]
         if not foreign_runs:
             return []
         heartbeat_ages = await self._heartbeat_ages()

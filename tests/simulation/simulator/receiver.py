@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from simulator.world import World
+from simulator.world import Process, World, current_process
 from tasks.outbound.webhook_post import AttemptResult
 from tasks.webhooks.retry_schedule import AttemptResponse
 
@@ -36,9 +36,33 @@ class Receiver:
         self.refused_share = 0.0
         self.lost_share = 0.0
         self.deliveries: list[Delivery] = []
+        self._senders: dict[tuple[str, str], list[Process]] = {}
+        """Processes that wait for the answer to an attempt."""
 
     async def receive(self, url: str, body: bytes, headers: dict[str, str]) -> AttemptResult:
         """Receive one POST, and return what its sender sees."""
+        named = {name.lower(): value for name, value in headers.items()}
+        attempt, sender = (named["webhook-id"], named["webhook-attempt"]), current_process.get()
+        senders = self._senders.setdefault(attempt, [])
+        self._check_senders(attempt, sender)
+        if sender is not None:
+            senders.append(sender)
+        try:
+            return await self._answer(body, headers)
+        finally:
+            if sender in senders:
+                senders.remove(sender)
+
+    def _check_senders(self, attempt: tuple[str, str], sender: Process | None) -> None:
+        cut_off = self.world.monitor.was_cut_off
+        others = [one for one in self._senders[attempt] if one is not sender and one.is_alive]
+        if sender is not None and any(one not in cut_off for one in others):
+            self.world.violate(
+                "Webhooks: one worker makes an attempt",
+                f"{sender.name} and {others[0].name} make attempt {attempt[1]} of {attempt[0]} at once",
+            )
+
+    async def _answer(self, body: bytes, headers: dict[str, str]) -> AttemptResult:
         world = self.world
         await world.sleep(world.random.choice((0.01, 0.1, 2.0)))
         faults_ended, random = world.faults_ended, world.random

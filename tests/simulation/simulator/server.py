@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.objects import Artifact, FlowRun, FlowRunPolicy, StateType
 from prefect.client.schemas.responses import (
     OrchestrationResult,
@@ -297,8 +298,18 @@ class Server(Limits):
 
     # artifacts and variables
 
-    def create_artifact(self, run_id: UUID | None, key: str, kind: str, data: Any, description: Any) -> UUID:
-        """Store an artifact; what `prefect.artifacts` sends."""
+    def create_artifact(
+        self,
+        run_id: Any,
+        key: str | None = None,
+        kind: str | None = None,
+        data: Any = None,
+        description: Any = None,
+    ) -> UUID:
+        """Store an artifact: what `prefect.artifacts` sends, or an `ArtifactCreate`."""
+        if isinstance(run_id, ArtifactCreate):
+            new = run_id
+            return self.create_artifact(new.flow_run_id, new.key, new.type, new.data, new.description)
         now = self.world.wall()
         artifact = Artifact.model_construct(
             id=self.world.uuid(),

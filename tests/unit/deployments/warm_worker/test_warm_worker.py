@@ -79,7 +79,7 @@ def test_urgent_first_then_tenants_in_turns_then_age():
     nobody = run(queue="low", due=50)
     urgent = run(["tenant:heavy"], "high", due=200)
     for one in (*heavy, light):
-        waiting.note_tenant(one.tags)
+        waiting.note_tags(one.tags)
     order = waiting.prioritize([*heavy, light, nobody, urgent], running={"heavy": 1})
     assert order[0] is urgent
     assert {order[1].id, order[2].id} == {light.id, nobody.id}
@@ -97,7 +97,7 @@ def test_turns_pass_to_who_was_served_longest_ago():
     waiting = RunQueue(client=None, pool="p")
     runs = {name: run([f"tenant:{name}"], due=number) for number, name in enumerate("abc")}
     for one in runs.values():
-        waiting.note_tenant(one.tags)
+        waiting.note_tags(one.tags)
     waiting.rotate_tenant("a")
     assert waiting.prioritize(runs.values(), {})[0] is runs["b"]
 

@@ -30,6 +30,10 @@ FIXED = {
     ("flows/webhooks/deliveries.py", "chunk"): "cut by flows.prefect_state.queries.chunks_of",
     ("deployments/stack/interrupted_runs.py", "unfinished_types"): "three types of states",
     ("flows/maintenance/finished_runs.py", "list(flows)"): "names of flows, from the table of flows",
+    (
+        "deployments/warm_worker/queue/run_queue.py",
+        "list(tags)",
+    ): "tags of webhook runs, of a receiver or of a tenant",
     ("flows/prefect_state/artifacts.py", "keys"): "keys of artifacts of a run: at most three",
 }
 
