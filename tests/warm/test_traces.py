@@ -81,7 +81,9 @@ def test_a_job_is_one_trace_from_its_caller_to_its_webhook(system, receiver, sin
     assert ended(system, job)["status"] == "succeeded"
     eventually(lambda: receiver.got, 120)
     sink.wait_for("webhook", "S3 PutObject", "ffmpeg", limit_s=60)
-    eventually(lambda: len(sink.named("attempt")) >= 2, 60)
+    # each process sends its spans every five seconds
+    eventually(lambda: {"speech", "notify"} <= {flow_of(one) for one in sink.named("attempt")}, 60)
+    eventually(lambda: "speech" in {flow_of(one) for one in sink.named("flow")} and sink.named("run"), 60)
 
     trace = [span for span in sink.spans if span.trace == CALLER.split("-")[1]]
     by_name = {span.name: span for span in trace}
