@@ -15,7 +15,7 @@ from musetalk_core.transcription.model_choice import ModelChoice
 from musetalk_core.warning_codes import WarningCode
 from tasks.catalog.output_locations import check_output_location
 from tasks.catalog.spoken_languages import note_spoken_language
-from tasks.models.whisper import language_code
+from tasks.models.whisper import choose_transcription_engine, language_code
 from tasks.refs import Artefact, SourceFile
 from tasks.steps.fetch import fetch
 from tasks.steps.sound import NO_SPEECH, level_warnings
@@ -42,6 +42,7 @@ def transcribe(job: TranscribeJob, control: Control = DEFAULT_CONTROL) -> Transc
             beam_size=job.beam_size,
             words=job.word_timestamps and job.task == "transcribe",
             gate=job.skip_silence,
+            engine=choose_transcription_engine(choice),
         )
         audio = context.wait_for_input(fetch.submit(job.audio, "audio")).source
         context.record_choice(transcription=request.model_dump())

@@ -25,7 +25,7 @@ from musetalk_core.vision.model_choice import READER, ModelAssignment, assign_mo
 from tasks.models.engine_choice import choose_engine_name, choose_restoration
 from tasks.models.install import open_local_models
 from tasks.models.voices import VoiceSpec, choose_voice
-from tasks.models.whisper import choose_whisper
+from tasks.models.whisper import choose_transcription_engine, choose_whisper
 
 if TYPE_CHECKING:
     from musetalk_core.engine_registry import EngineName
@@ -172,7 +172,9 @@ def check_portrait(job: PortraitJob) -> list[str]:
 
 def check_transcription(job: TranscribeJob) -> list[str]:
     """Return the warning of a substituted Whisper model; raises if the job cannot run."""
-    return resolve_transcription_model(job).warnings()
+    choice = resolve_transcription_model(job)
+    choose_transcription_engine(choice)
+    return choice.warnings()
 
 
 def check_analysis(job: AnalyzeJob) -> list[str]:

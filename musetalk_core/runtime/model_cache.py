@@ -182,7 +182,15 @@ def get_loaded_model(
 
 
 def parameter_bytes(net: object) -> int:
-    """Return the bytes of parameters and buffers of a module, or of the modules in an object's attributes."""
+    """
+    Return the bytes of a loaded model.
+
+    They are its `memory_bytes` if it has this attribute (models outside torch), else the bytes of parameters
+    and buffers of a module, or of the modules in an object's attributes.
+    """
+    declared = getattr(net, "memory_bytes", None)
+    if isinstance(declared, int):
+        return declared
     torch = _imported_torch()
     if torch is None:
         return 0

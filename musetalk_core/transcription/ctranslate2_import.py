@@ -34,17 +34,33 @@ def convert_to_openai(parts: Sequence[Path], target: Path) -> None:
     Raises:
         WeightsInvalid: the parts are damaged or not a Whisper model.
     """
-    name = parts[0].name
+    dims, tensors = _parse(b"".join(part.read_bytes() for part in parts), parts[0].name)
+    # copy: torch.save would store the whole array behind a view
+    state = {key: torch.from_numpy(np.array(value)) for key, value in tensors.items()}
+    torch.save({"dims": dims, "model_state_dict": state}, target)
+
+
+def read_dimensions(content: bytes, name: str) -> dict[str, int]:
+    """
+    Return openai-whisper's dimensions of a model in CTranslate2's format.
+
+    Args:
+        content: the whole file.
+        name:    its name, for errors.
+
+    Raises:
+        WeightsInvalid: the content is damaged or not a Whisper model.
+    """
+    return _parse(content, name)[0]
+
+
+def _parse(content: bytes, name: str) -> tuple[dict[str, int], Arrays]:
     try:
-        arrays = _read_container(io.BytesIO(b"".join(part.read_bytes() for part in parts)))
-        dims, tensors = _to_openai(arrays)
+        return _to_openai(_read_container(io.BytesIO(content)))
     except (KeyError, ValueError, IndexError, struct.error) as error:
         raise WeightsInvalid(
             f"{name} is not a Whisper model in CTranslate2's format: {error!r}", file=name
         ) from error
-    # copy: torch.save would store the whole array behind a view
-    state = {key: torch.from_numpy(np.array(value)) for key, value in tensors.items()}
-    torch.save({"dims": dims, "model_state_dict": state}, target)
 
 
 def _read_container(file: BinaryIO) -> Arrays:

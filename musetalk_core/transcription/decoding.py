@@ -1,21 +1,15 @@
-"""Decoding of one 30 s window with Whisper: options, temperature fallback, language detection."""
+"""Decoding of one 30 s window with Whisper: options, temperature fallback, language codes."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
-from operator import itemgetter
-from typing import Any, Final, cast
+from typing import Any, Final
 
-import torch
 from whisper.decoding import DecodingOptions, DecodingResult
-from whisper.model import Whisper
-from whisper.tokenizer import LANGUAGES, TO_LANGUAGE_CODE, Tokenizer, get_tokenizer
+from whisper.tokenizer import LANGUAGES, TO_LANGUAGE_CODE, Tokenizer
 
 from musetalk_core.errors import InputError
-from musetalk_core.transcription.spectrogram import WINDOW_FRAMES
-from musetalk_core.transcription.transcript import Language, WhisperTask
-from musetalk_core.transcription.whisper_model import LoadedWhisper
+from musetalk_core.transcription.transcript import WhisperTask
+from musetalk_core.transcription.window_model import Check, WindowModel
 
 _TEMPERATURES: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 _MAX_COMPRESSION_RATIO: Final = 2.4
@@ -53,30 +47,20 @@ class DecodeOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoder:
-    """A loaded model with a language (code) and decoding options."""
+    """A loaded model with a language (code), decoding options and a check for cancellation."""
 
-    whisper_model: LoadedWhisper
+    model: WindowModel
     language: str
     options: DecodeOptions
-
-    @property
-    def net(self) -> Whisper:
-        """The openai-whisper model."""
-        return self.whisper_model.net
+    check: Check = lambda: None
 
     @property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer for the language and the task."""
-        net = self.net
-        return get_tokenizer(
-            net.is_multilingual,
-            num_languages=net.num_languages,
-            language=self.language,
-            task=self.options.task,
-        )
+        return self.model.tokenizer(self.language, self.options.task)
 
     def decode(
-        self, window: torch.Tensor, prompt: list[int], seconds: float, *, may_retry: bool = True
+        self, window: Any, prompt: list[int], seconds: float, *, may_retry: bool = True
     ) -> DecodingResult | None:
         """
         Decode a window, at increasing temperatures until the result passes the thresholds.
@@ -85,7 +69,7 @@ class Decoder:
         prompt give the same result, at every temperature.
 
         Args:
-            window:    (mels, 3000) from `prepare_window`.
+            window:    from the model's `prepare`.
             prompt:    tokens of the previous text.
             seconds:   length of the sound in the window.
             may_retry: False for a single attempt.
@@ -95,7 +79,7 @@ class Decoder:
         """
         result: DecodingResult | None = None
         for temperature in temperatures_for(seconds) if may_retry else _TEMPERATURES[:1]:
-            result = self._decode_at(window, prompt, temperature, max_tokens(seconds, self.net))
+            result = self._decode_at(window, prompt, temperature, max_tokens(seconds, self.model))
             is_uncertain = result.avg_logprob < _MIN_AVG_LOGPROB
             if is_uncertain and result.no_speech_prob > _NO_SPEECH_THRESHOLD:
                 return None
@@ -104,7 +88,7 @@ class Decoder:
         return result
 
     def _decode_at(
-        self, window: torch.Tensor, prompt: list[int], temperature: float, sample_len: int
+        self, window: Any, prompt: list[int], temperature: float, sample_len: int
     ) -> DecodingResult:
         is_first, options = temperature == 0, self.options
         decoding_options = DecodingOptions(
@@ -115,11 +99,8 @@ class Decoder:
             beam_size=options.beam_size if is_first and options.beam_size > 1 else None,
             best_of=None if is_first else options.best_of,
             prompt=prompt,
-            fp16=self.whisper_model.uses_fp16,
         )
-        with _seeded(self.net.device):
-            # it returns a list only for a batch
-            return cast(DecodingResult, self.net.decode(window, decoding_options))
+        return self.model.decode(window, decoding_options, self.check)
 
 
 def temperatures_for(seconds: float) -> tuple[float, ...]:
@@ -129,34 +110,9 @@ def temperatures_for(seconds: float) -> tuple[float, ...]:
     return tuple(_TEMPERATURES[round(number * last / (count - 1))] for number in range(count))
 
 
-def max_tokens(seconds: float, net: Whisper) -> int:
-    """Return the number of tokens to decode at most: the library's limit, or fewer for a short window."""
-    library_limit = net.dims.n_text_ctx // 2
-    return min(library_limit, _EXTRA_TOKENS + ceil(seconds * _MAX_TOKENS_PER_S))
-
-
-@contextmanager
-def _seeded(device: torch.device) -> Generator[None]:
-    """Seed the sampling of one attempt, and restore the state of torch's generators afterwards."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(0)
-        yield
-
-
-def prepare_window(window: torch.Tensor, whisper_model: LoadedWhisper) -> torch.Tensor:
-    """Pad a (mels, T) window to (mels, 3000) and move it to the device and precision of the model."""
-    padded = torch.nn.functional.pad(window, (0, WINDOW_FRAMES - window.shape[-1]))
-    return padded.to(whisper_model.net.device, torch.float16 if whisper_model.uses_fp16 else torch.float32)
-
-
-def detect_language(window: torch.Tensor, whisper_model: LoadedWhisper) -> Language:
-    """Detect the language of a window from `prepare_window`; an English-only model returns "en"."""
-    if not whisper_model.net.is_multilingual:
-        return Language("en")
-    detected: Any = whisper_model.net.detect_language(window)
-    probabilities: dict[str, float] = detected[1]
-    code, probability = max(probabilities.items(), key=itemgetter(1))
-    return Language(code, probability)
+def max_tokens(seconds: float, model: WindowModel) -> int:
+    """Return the number of tokens to decode at most: the model's limit, or fewer for a short window."""
+    return min(model.max_text_tokens, _EXTRA_TOKENS + ceil(seconds * _MAX_TOKENS_PER_S))
 
 
 def language_code(text: str) -> str | None:

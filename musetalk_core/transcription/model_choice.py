@@ -11,6 +11,9 @@ from musetalk_core.warning_codes import WarningCode
 
 WhisperSize = Literal["tiny.en", "tiny", "base", "small", "medium", "large", "large-v2", "large-v3"]
 
+EngineName = Literal["openai-whisper", "ctranslate2"]
+"""Implementations of Whisper, by the names of their packages."""
+
 _DEFAULT_SIZES: Final[tuple[WhisperSize, ...]] = ("medium", "small", "base", "tiny", "tiny.en")
 """Models for a job that names none, best first; larger models must be requested."""
 _ENGLISH_NAMES: Final = frozenset({"", "en", "english"})

@@ -3,37 +3,26 @@ Transcription of speech of any length with Whisper, window by window.
 
 openai-whisper's `transcribe` requires the whole sound and its spectrogram in memory and reports no progress.
 This module runs the same loop over a file on disk, with progress after each window and cancellation within
-it. Decoding and word timestamps are the library's; a test checks that both give the same lines and times.
+it. Decoding and word timestamps are the engine's (`WindowModel`). A test checks that with openai-whisper both
+loops give the same lines and times.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, Final
 
-import torch
 from whisper.decoding import DecodingResult
-from whisper.timing import add_word_timestamps
 from whisper.utils import get_end
 
 from musetalk_core.formats.pcm import Samples, duration_seconds
-from musetalk_core.transcription.decoding import (
-    MAX_PROMPT_TOKENS,
-    DecodeOptions,
-    Decoder,
-    detect_language,
-    prepare_window,
-)
+from musetalk_core.transcription.decoding import MAX_PROMPT_TOKENS, DecodeOptions, Decoder
 from musetalk_core.transcription.spectrogram import FRAME_SAMPLES, FRAMES_PER_S, WINDOW_FRAMES, Spectrogram
 from musetalk_core.transcription.transcript import Language, Segment, TimeSpan, Transcript, Word
-from musetalk_core.transcription.whisper_model import DECODE_LOCK, LoadedWhisper
+from musetalk_core.transcription.window_model import DECODE_LOCK, Check, WindowModel
 
 OnProgress = Callable[[float, float], None]
 """Called after every window with the seconds done and the total; an exception it raises aborts the work."""
-
-Check = Callable[[], None]
-"""Called many times a second; an exception it raises aborts the work."""
 
 _MIN_ADVANCE_S: Final = 2.0
 """Least mean distance in seconds between the starts of a clip's windows; see `_max_windows`."""
@@ -47,7 +36,7 @@ _MAX_PROMPT_TEMPERATURE: Final = 0.5
 def transcribe(
     samples: Samples,
     clips: Sequence[TimeSpan],
-    whisper_model: LoadedWhisper,
+    whisper_model: WindowModel,
     language: str | None,
     options: DecodeOptions,
     on_progress: OnProgress | None = None,
@@ -71,48 +60,29 @@ def transcribe(
     duration_s = duration_seconds(samples)
     if not clips or samples.count < FRAME_SAMPLES:
         return Transcript.without_speech(duration_s, language)
-    spectrogram = Spectrogram(samples, whisper_model.net.dims.n_mels, check)
+    spectrogram = Spectrogram(samples, whisper_model.mels, check)
     spans = [(round(clip.start * FRAMES_PER_S), round(clip.end * FRAMES_PER_S)) for clip in clips]
     segments: list[Segment] = []
-    with _checked_blocks(whisper_model, check):
-        spoken_language = (
-            Language(language)
-            if language
-            else _detect_spoken_language(spectrogram, spans[0][0], whisper_model)
-        )
-        state = _TranscriptionState(spectrogram, Decoder(whisper_model, spoken_language.code, options))
-        for start, stop in spans:
-            for new_segments, next_frame in state.transcribe_clip(start, min(stop, spectrogram.frames)):
-                segments += new_segments
-                if on_progress is not None:
-                    on_progress(min(next_frame / FRAMES_PER_S, duration_s), duration_s)
+    spoken_language = (
+        Language(language)
+        if language
+        else _detect_spoken_language(spectrogram, spans[0][0], whisper_model, check)
+    )
+    state = _TranscriptionState(spectrogram, Decoder(whisper_model, spoken_language.code, options, check))
+    for start, stop in spans:
+        for new_segments, next_frame in state.transcribe_clip(start, min(stop, spectrogram.frames)):
+            segments += new_segments
+            if on_progress is not None:
+                on_progress(min(next_frame / FRAMES_PER_S, duration_s), duration_s)
     return Transcript(tuple(segments), spoken_language, tuple(clips), duration_s)
 
 
-@contextmanager
-def _checked_blocks(whisper_model: LoadedWhisper, check: Check) -> Generator[None]:
-    """Call `check` before each block of the networks runs: a window can take minutes on a CPU."""
-    net = whisper_model.net
-
-    def before_block(*_: object) -> None:
-        check()
-
-    handles = [
-        block.register_forward_pre_hook(before_block) for block in (*net.encoder.blocks, *net.decoder.blocks)
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _detect_spoken_language(spectrogram: Spectrogram, start: int, whisper_model: LoadedWhisper) -> Language:
-    window = prepare_window(
-        spectrogram.window(start, min(start + WINDOW_FRAMES, spectrogram.frames)), whisper_model
-    )
+def _detect_spoken_language(
+    spectrogram: Spectrogram, start: int, whisper_model: WindowModel, check: Check
+) -> Language:
+    window = whisper_model.prepare(spectrogram.window(start, min(start + WINDOW_FRAMES, spectrogram.frames)))
     with DECODE_LOCK:
-        return detect_language(window, whisper_model)
+        return whisper_model.detect_language(window, check)
 
 
 @dataclass(slots=True, eq=False)
@@ -129,9 +99,7 @@ class _TranscriptionState:
         frame, windows_left = start, _max_windows(stop - start)
         while frame < stop:
             length = min(WINDOW_FRAMES, stop - frame)
-            window = prepare_window(
-                self.spectrogram.window(frame, frame + length), self.decoder.whisper_model
-            )
+            window = self.decoder.model.prepare(self.spectrogram.window(frame, frame + length))
             with DECODE_LOCK:
                 segments, next_frame = self._transcribe_window(window, frame, length, windows_left > 0)
             windows_left -= 1
@@ -140,7 +108,7 @@ class _TranscriptionState:
             yield segments, frame
 
     def _transcribe_window(
-        self, window: torch.Tensor, frame: int, length: int, may_retry: bool
+        self, window: Any, frame: int, length: int, may_retry: bool
     ) -> tuple[list[Segment], int]:
         result = self.decoder.decode(window, self.prompt, length / FRAMES_PER_S, may_retry=may_retry)
         if result is None:
@@ -167,7 +135,7 @@ class _TranscriptionState:
     def _add_word_times(
         self,
         lines: list[dict[str, Any]],
-        window: torch.Tensor,
+        window: Any,
         frame: int,
         length: int,
         next_frame: int | None,
@@ -177,7 +145,7 @@ class _TranscriptionState:
 
         Args:
             lines:      lines of the window; each gets `words`.
-            window:     (mels, 3000) from `prepare_window`.
+            window:     from the model's `prepare`.
             frame:      first frame of the window.
             length:     frames of the window.
             next_frame: first frame of the next window by the timestamp tokens; None: the end of this window.
@@ -185,15 +153,10 @@ class _TranscriptionState:
         Returns:
             First frame of the next window: after the last word, if there is one.
         """
-        with _alignment_hooks_removed(self.decoder.whisper_model):
-            add_word_timestamps(
-                segments=lines,
-                model=self.decoder.net,
-                tokenizer=self.decoder.tokenizer,
-                mel=window,
-                num_frames=length,
-                last_speech_timestamp=self.last_word_s,
-            )
+        decoder = self.decoder
+        decoder.model.add_word_times(
+            lines, window, decoder.tokenizer, length, self.last_word_s, decoder.check
+        )
         self.last_word_s = get_end(lines) or self.last_word_s
         if next_frame is None:
             return frame + length
@@ -210,18 +173,6 @@ def _max_windows(frames: int) -> int:
     hundreds of times.
     """
     return _EXTRA_WINDOWS + ceil(frames / FRAMES_PER_S / _MIN_ADVANCE_S)
-
-
-@contextmanager
-def _alignment_hooks_removed(whisper_model: LoadedWhisper) -> Generator[None]:
-    """Remove the hooks that the library's word timing leaves on the network if it is aborted."""
-    try:
-        yield
-    except BaseException:
-        for block in whisper_model.net.decoder.blocks:
-            hooks = block.get_submodule("cross_attn")._forward_hooks  # pyright: ignore[reportPrivateUsage]  no other way
-            hooks.clear()
-        raise
 
 
 def _split_at_time_tokens(

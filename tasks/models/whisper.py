@@ -1,20 +1,29 @@
-"""Whisper and voice activity models of this process: choice of the model, its checkpoint, and loading."""
+"""Whisper and voice activity models of this process: choice of model and engine, checkpoint, and loading."""
 
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from musetalk_core.errors import WeightsInvalid
-from musetalk_core.installation import command
+from musetalk_core.errors import InputError, ModelNotInstalled, WeightsInvalid
+from musetalk_core.installation import command, setup_command
 from musetalk_core.model_registry.pins import PinnedModel
 from musetalk_core.model_registry.registry import get_model
-from musetalk_core.transcription.model_choice import ModelChoice, WhisperSize, choose, is_english
+from musetalk_core.transcription.model_choice import (
+    EngineName,
+    ModelChoice,
+    WhisperSize,
+    choose,
+    is_english,
+)
 from musetalk_core.transcription.transcript import WhisperTask
 from tasks.cache.artefacts import artefact_cache
 from tasks.cache.content_keys import content_key
 from tasks.models.install import open_local_models
+from tasks.settings import get_settings
 
 if TYPE_CHECKING:
-    from musetalk_core.transcription.whisper_model import LoadedWhisper
+    from musetalk_core.transcription.window_model import WindowModel
 
 VOICE_ACTIVITY_MODEL = "silero-vad"
 _CONVERTED_KIND = "whisper"
@@ -38,13 +47,47 @@ def choose_whisper(
     return choose(requested, task, language, open_local_models().installed_models(), fallback=fallback)
 
 
-def load_whisper(choice: ModelChoice, pinned: PinnedModel) -> "LoadedWhisper":
+def choose_transcription_engine(choice: ModelChoice) -> EngineName:
+    """
+    Return the engine of the settings for a model; `auto` takes CTranslate2 if it can load the model.
+
+    Raises:
+        ModelNotInstalled: the package of the engine, or the model, is not installed.
+        InputError: the settings name CTranslate2, and the model is not in its format.
+    """
+    wanted = get_settings().models.transcription
+    if wanted == "openai-whisper":
+        return "openai-whisper"
+    is_installed = find_spec("ctranslate2") is not None
+    is_packed = _is_packed(open_local_models().find(choice.model))
+    if wanted == "auto":
+        return "ctranslate2" if is_installed and is_packed else "openai-whisper"
+    if not is_installed:
+        raise ModelNotInstalled(
+            f"The transcription engine ctranslate2 requires its package. Run: {setup_command()}"
+        )
+    if not is_packed:
+        raise InputError(
+            f"The installed files of {choice.size} are not in CTranslate2's format. Set"
+            " MUSETALK_MODELS__TRANSCRIPTION to auto or openai-whisper.",
+            model=choice.model,
+        )
+    return "ctranslate2"
+
+
+def _is_packed(files: Mapping[str, Path]) -> bool:
+    """Return whether a model's files, by role, are in CTranslate2's format."""
+    return "weights" not in files
+
+
+def load_whisper(choice: ModelChoice, pinned: PinnedModel, engine: EngineName) -> "WindowModel":
     """
     Return a loaded Whisper model. It stays in the model cache until memory is needed or it has been idle.
 
     Args:
         choice: the model.
         pinned: its pinned files.
+        engine: the engine, see `choose_transcription_engine`.
 
     Raises:
         ModelNotInstalled: a file is missing.
@@ -54,24 +97,29 @@ def load_whisper(choice: ModelChoice, pinned: PinnedModel) -> "LoadedWhisper":
     """
     from musetalk_core.runtime.device import choose_device
     from musetalk_core.runtime.model_cache import get_loaded_model
-    from musetalk_core.transcription.whisper_model import load_whisper_model
     from tasks.models.engines import runtime_config
 
     config = runtime_config()
     device = choose_device(config.device, config.precision)
 
-    def load(files: dict[str, Path]) -> "LoadedWhisper":
+    def load(files: dict[str, Path]) -> "WindowModel":
         _require_published_hashes(pinned)
+        if engine == "ctranslate2":
+            from musetalk_core.transcription.ctranslate2_model import load_ctranslate2_model
+
+            return load_ctranslate2_model(_parts(files), choice.size, device)
+        from musetalk_core.transcription.whisper_model import load_whisper_model
+
         return load_whisper_model(_checkpoint_path(files, pinned), choice.size, device)
 
-    return get_loaded_model(config, pinned, ("transcribes", choice.size, device.name), load)
+    return get_loaded_model(config, pinned, ("transcribes", engine, choice.size, device.name), load)
 
 
 def _checkpoint_path(files: dict[str, Path], pinned: PinnedModel) -> Path:
     """Return a model's checkpoint; files in the CTranslate2 format are converted once per machine."""
-    if "weights" in files:
+    if not _is_packed(files):
         return files["weights"]
-    parts = [files[role] for role in sorted(files)]
+    parts = _parts(files)
 
     def make(folder: Path) -> None:
         from musetalk_core.transcription.ctranslate2_import import convert_to_openai
@@ -83,6 +131,11 @@ def _checkpoint_path(files: dict[str, Path], pinned: PinnedModel) -> Path:
         artefact_cache().path(artefact_cache().get_or_create(_CONVERTED_KIND, key, make, shared=False))
         / "checkpoint.pt"
     )
+
+
+def _parts(files: Mapping[str, Path]) -> list[Path]:
+    """Return the parts of a file in CTranslate2's format, in order."""
+    return [files[role] for role in sorted(files)]
 
 
 def _require_published_hashes(pinned: PinnedModel) -> None:

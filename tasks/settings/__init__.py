@@ -157,6 +157,11 @@ class ModelSettings(SettingsGroup, frozen=True):
         default="auto",
         description="Face landmark model of MuseTalk. auto: dwpose if it is installed, else mesh.",
     )
+    transcription: Literal["auto", "openai-whisper", "ctranslate2"] = Field(
+        default="openai-whisper",
+        description="Engine of transcription. ctranslate2: faster, int8 on CPUs; only models in its format,"
+        " as the bundled tiny.en. auto: ctranslate2 where it has the model, else openai-whisper.",
+    )
     batch: int = Field(
         default=32,
         ge=1,

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from musetalk_core import CORE_VERSION
 from musetalk_core.formats.pcm import PcmFile, duration_seconds
 from musetalk_core.model_registry.pins import PinnedModel, digest_of
-from musetalk_core.transcription.model_choice import ModelChoice, WhisperSize
+from musetalk_core.transcription.model_choice import EngineName, ModelChoice, WhisperSize
 from musetalk_core.transcription.transcript import TimeSpan, Transcript, WhisperTask
 from musetalk_core.transcription.vad import speech_clips
 from tasks.cache.artefacts import artefact_cache
@@ -49,6 +49,7 @@ class TranscriptionRequest(BaseModel):
     words: bool
     gate: bool
     """Whether voice activity detection skips long silence and music."""
+    engine: EngineName = "openai-whisper"
     weights: tuple[PinnedModel, ...] = Field(default=(), exclude=True)
     """The pinned models, see `pin_transcription`."""
 
@@ -73,15 +74,21 @@ def pin_transcription(request: TranscriptionRequest) -> TranscriptionRequest:
 
 
 def transcript_key(audio: SourceFile, request: TranscriptionRequest) -> str:
-    """Return the cache key of a transcript: the audio, the models, device, libraries and every parameter."""
+    """
+    Return the cache key of a transcript: the audio, the models, device, libraries and every parameter.
+
+    The engine is a part of it unless it is openai-whisper, the only one of earlier releases.
+    """
+    is_reference = request.engine == "openai-whisper"
+    libraries = ("torch", "openai-whisper", *(() if is_reference else (request.engine,)))
     return content_key(
         kind=TRANSCRIPT_KIND,
         core=CORE_VERSION,
         audio=audio.sha256,
         models=digest_of(request.pinned_model(name) for name in models_of_request(request)),
         decoding=_DECODING_VERSION,
-        computed_by=computing_environment("torch", "openai-whisper"),
-        **request.model_dump(),
+        computed_by=computing_environment(*libraries),
+        **request.model_dump(exclude={"engine"} if is_reference else None),
     )
 
 
@@ -132,7 +139,7 @@ def _transcribe_spans(
 
     options = DecodeOptions(request.task, request.beam_size, words=request.words)
     choice = ModelChoice(request.size)
-    loaded = load_whisper(choice, request.pinned_model(choice.model))
+    loaded = load_whisper(choice, request.pinned_model(choice.model), request.engine)
     return transcribe(samples, spans, loaded, request.language, options, on_seconds, check=raise_if_cancelled)
 
 

@@ -15,7 +15,7 @@ from whisper.timing import add_word_timestamps
 from musetalk_core.formats.pcm import PcmFile
 from musetalk_core.media.audio.decode import decode_speech
 from musetalk_core.runtime.device import choose_device
-from musetalk_core.transcription.decoding import DecodeOptions, Decoder, prepare_window
+from musetalk_core.transcription.decoding import DecodeOptions, Decoder
 from musetalk_core.transcription.spectrogram import Spectrogram
 from musetalk_core.transcription.whisper_model import load_whisper_model
 
@@ -51,7 +51,7 @@ def _measure_size(device, folder, size):
     loaded = load_whisper_model(path, size, choose_device(device))
     made = {"load_s": time.perf_counter() - began, "half": loaded.uses_fp16}
     spectrogram = Spectrogram(PcmFile(speech), loaded.net.dims.n_mels)
-    window = prepare_window(spectrogram.window(0, min(3000, spectrogram.frames)), loaded)
+    window = loaded.prepare(spectrogram.window(0, min(3000, spectrogram.frames)))
     for name in ("as loaded", "as the library has it")[: 1 if device == "cpu" else 2]:
         if name != "as loaded":
             loaded.net.float()

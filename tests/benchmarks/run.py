@@ -15,6 +15,7 @@ NAMES = (
     "gpu",
     "warm",
     "transcribe",
+    "transcribe_engines",
     "transcribe_memory",
     "status",
     "load",

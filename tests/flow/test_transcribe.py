@@ -13,6 +13,11 @@ from flows.schemas.transcribe import TranscribeJob
 from flows.transcribe import transcribe
 from musetalk_core.errors import InputError, ModelNotInstalled, WeightsInvalid
 from musetalk_core.model_registry.registry import MODELS
+from musetalk_core.transcription.model_choice import ModelChoice
+from tasks.models import whisper as whisper_models
+from tasks.models.install import open_local_models
+from tasks.models.whisper import choose_transcription_engine
+from tasks.settings import get_settings
 from tasks.storage.home_store import home_store
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
@@ -92,11 +97,56 @@ def test_a_picture_is_refused(starter_only, portrait_file):
 
 
 def test_a_checkpoint_that_is_not_the_published_one_is_refused(starter_only, speech_file):
-    from tasks.models.install import open_local_models
-
     place = open_local_models().folder / "whisper" / "small.pt"
     place.parent.mkdir(parents=True)
     place.write_bytes(b"\x80\x02 not small")
 
     with pytest.raises(WeightsInvalid, match=r"small\.pt has the SHA-256"):
         transcribe(job_for(speech_file, model="small"))
+
+
+@pytest.fixture
+def engine_setting(starter_only, monkeypatch):
+    """Set the engine of transcription."""
+
+    def choose(name):
+        monkeypatch.setenv("MUSETALK_MODELS__TRANSCRIPTION", name)
+        get_settings.cache_clear()
+
+    yield choose
+    monkeypatch.undo()
+    get_settings.cache_clear()
+
+
+def test_the_engines_agree_and_share_no_transcript(engine_setting, speech_file):
+    reference = transcribe(job_for(speech_file))
+    engine_setting("auto")
+    result = transcribe(job_for(speech_file))
+
+    assert result.cached == [], "a transcript of the other engine is not served"
+    assert result.text.split() == reference.text.split()
+    assert transcribe(job_for(speech_file)).cached == ["hear", "sign"]
+
+
+def test_an_engine_without_its_package_is_refused_before_anything_is_fetched(
+    engine_setting, speech_file, monkeypatch
+):
+    engine_setting("ctranslate2")
+    monkeypatch.setattr(whisper_models, "find_spec", lambda name: None)
+
+    with pytest.raises(ModelNotInstalled, match="engine ctranslate2 requires its package"):
+        transcribe(job_for(speech_file.with_name("missing.wav")))
+    engine_setting("auto")
+    assert choose_transcription_engine(ModelChoice("tiny.en")) == "openai-whisper"
+
+
+def test_an_engine_that_cannot_load_the_model_is_refused(engine_setting, speech_file):
+    place = open_local_models().folder / "whisper" / "small.pt"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"\x80\x02 not small")
+    engine_setting("ctranslate2")
+
+    with pytest.raises(InputError, match="not in CTranslate2's format"):
+        transcribe(job_for(speech_file.with_name("missing.wav"), model="small"))
+    engine_setting("auto")
+    assert choose_transcription_engine(ModelChoice("small")) == "openai-whisper"

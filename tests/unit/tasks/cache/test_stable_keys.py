@@ -155,6 +155,20 @@ def test_transcripts_depend_on_device_precision_and_libraries(changed, monkeypat
     assert transcript_key(source("2"), request) != before
 
 
+def test_transcripts_depend_on_the_engine_and_its_version(monkeypatch):
+    pinned = (PinnedModel("whisper-tiny", (PinnedFile("weights", "tiny.pt", "9" * 64),)),)
+    request = TranscriptionRequest(
+        size="tiny", task="transcribe", language=None, beam_size=5, words=True, gate=False, weights=pinned
+    )
+    reference = transcript_key(source("2"), request)
+    other = request.model_copy(update={"engine": "ctranslate2"})
+    before = transcript_key(source("2"), other)
+    change_environment("ctranslate2", monkeypatch)
+
+    assert len({reference, before, transcript_key(source("2"), other)}) == 3
+    assert transcript_key(source("2"), request) == reference, "the reference does not use it"
+
+
 @pytest.mark.parametrize("changed", ["device", "precision", "torch", "transformers"])
 def test_looks_of_a_model_depend_on_device_precision_and_libraries(changed, monkeypatch):
     pinned = PinnedModel("smolvlm-256m", (PinnedFile("weights", "model.safetensors", "9" * 64),))
