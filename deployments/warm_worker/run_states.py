@@ -8,8 +8,8 @@ from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import Abort, ObjectNotFound
 from prefect.states import Cancelled, Cancelling, Crashed, Failed
 
-from deployments.warm_worker.ownership import owner_of
-from flows.prefect_state.attempts import state_after_loss, state_after_return
+from deployments.warm_worker.ownership import RunOwner, owner_of
+from flows.prefect_state.attempts import end_before_claim, state_after_loss, state_after_return
 from flows.schemas.control import ENDED_AS_LABEL
 from tasks.run.retry import is_outage, retry_while_unavailable_async
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun, State
 
+CLAIMED_STATE_TYPES: Final = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLING})
+"""Types of the states of a run that a worker has claimed."""
 CRASH_COUNT_LABEL: Final = "musetalk.crashes"
 """Label with the number of crashes of the run's process."""
 
@@ -24,18 +26,34 @@ CRASH_COUNT_LABEL: Final = "musetalk.crashes"
 class RunStateWriter:
     """Writes the states of runs, with retries; runs that have ended or were deleted are not changed."""
 
-    def __init__(self, client: "PrefectClient") -> None:
-        self._client = client
+    def __init__(self, client: "PrefectClient", owner: RunOwner | None = None) -> None:
+        """
+        Create a writer; sends nothing.
+
+        Args:
+            client: client of the server.
+            owner:  worker that executes the runs. A run that another one has claimed is not changed either:
+                while this worker had no connection, its run may have been counted as lost. None: any worker.
+        """
+        self._client, self._owner = client, owner
 
     async def read(self, run_id: UUID) -> "FlowRun | None":
-        """Return a run; None if it was deleted."""
+        """Return a run; None if it was deleted, or claimed by another worker than the owner."""
         try:
-            return await retry_while_unavailable_async(lambda: self._client.read_flow_run(run_id))
+            run = await retry_while_unavailable_async(lambda: self._client.read_flow_run(run_id))
         except ObjectNotFound:
             return None
+        return None if self._is_claimed_by_another(run) else run
+
+    def _is_claimed_by_another(self, run: "FlowRun") -> bool:
+        if self._owner is None or run.state_type not in CLAIMED_STATE_TYPES:
+            return False
+        return owner_of(run).process not in ("", self._owner.process)
 
     async def set_cancelling(self, run_id: UUID, message: str, ended_as: str) -> None:
         """Set a run to Cancelling and label it with the reason, `ended_as`."""
+        if await self.read(run_id) is None:
+            return
         await self._update_labels(run_id, {ENDED_AS_LABEL: ended_as})
         await self._set_state(run_id, Cancelling(message=message))
 
@@ -138,8 +156,23 @@ class RunStateWriter:
             return await self.set_cancelled(run.id, "Stopped on request.", observed=run)
         if run.state_id != observed.state_id:
             return None
-        state = state_after_loss(history, reason, max_starts)
-        return await self._replace_state(run, state, force=state.is_scheduled())
+        next_state = state_after_loss(history, reason, max_starts)
+        state = await self._replace_state(run, next_state, force=next_state.is_scheduled())
+        if state is not None and state.is_scheduled() and await self._undo_late_requeue(run.id):
+            return None
+        return state
+
+    async def _undo_late_requeue(self, run_id: UUID) -> bool:
+        """
+        Restore the end of a run that ended between the last read and the requeue; return whether it had.
+
+        A process that has outlived its worker may end the run at any time, and the server has no conditional
+        write. If this worker gets no further, the next claim restores the end.
+        """
+        end = end_before_claim(await self._read_history(run_id))
+        if end is not None:
+            await self._set_state(run_id, end, force=True)
+        return end is not None
 
     async def _read_history(self, run_id: UUID) -> "list[State]":
         try:
@@ -174,9 +207,11 @@ class RunStateWriter:
             await self.requeue_or_crash(run, f"the Prefect server was unavailable ({reason})", max_starts)
 
     async def count_crash(self, run_id: UUID) -> int:
-        """Increment the crash count of a run, stored as a label, and return it."""
+        """Increment the crash count of a run, stored as a label; return it, or 0 for a run left unchanged."""
         run = await self.read(run_id)
-        crash_count = int(str(run.labels.get(CRASH_COUNT_LABEL, 0))) + 1 if run else 1
+        if run is None:
+            return 0
+        crash_count = int(str(run.labels.get(CRASH_COUNT_LABEL, 0))) + 1
         await self._update_labels(run_id, {CRASH_COUNT_LABEL: crash_count})
         return crash_count
 

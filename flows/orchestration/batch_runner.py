@@ -13,6 +13,7 @@ from uuid import UUID
 from prefect.artifacts import create_table_artifact
 
 from flows.batches.manifest import Row
+from flows.orchestration.child_events import ChildEvents
 from flows.orchestration.child_jobs import ChildJob, ChildJobs, ChildOutcome, ChildSpec
 from flows.orchestration.child_warnings import MAX_ROW_WARNINGS, RowWarnings, codes_of
 from flows.orchestration.dispatcher import Dispatcher
@@ -108,8 +109,9 @@ def run_batch(plan: BatchPlan, report: RunReport) -> BatchResult:
         write_lines(key, chain([{"until": until}], _validated_records(plan, discovered.rows)))
     total = sum(1 for _ in _read_records(key))
     dispatcher, known_rows = Dispatcher(children, plan.parallel), set[int]()
-    with dispatcher.cancel_on_exit():
-        _run_children(plan, key, total, dispatcher, PoolSlot(report.client, report.run), report, known_rows)
+    with dispatcher.cancel_on_exit(), ChildEvents(children.parents) as events:
+        slot = PoolSlot(report.client, report.run, events)
+        _run_children(plan, key, total, dispatcher, slot, report, known_rows)
     result = _write_result_table(plan, key, name, known_rows, dispatcher, children)
     report.finish(result, total, total)
     return result
@@ -172,8 +174,7 @@ def _run_children(
         report.update_progress(max(0, submitted - len(dispatcher.unfinished)), total)
         if row is None and not dispatcher.unfinished:
             return
-        slot.wait_or_yield()
-        dispatcher.poll()
+        dispatcher.poll(slot.wait_or_yield())
 
 
 def _write_result_table(

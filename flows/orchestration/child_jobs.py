@@ -130,6 +130,11 @@ class ChildJobs:
         """Id of the first run in the chain of retries."""
         return self._ancestors[-1] if self._ancestors else self._run.id
 
+    @property
+    def parents(self) -> list[UUID]:
+        """Ids of the current run and of the runs that it retries."""
+        return [self._run.id, *self._ancestors]
+
     def _find_ancestors(self) -> list[UUID]:
         ancestors: list[UUID] = []
         run: FlowRun | None = self._run
@@ -151,7 +156,7 @@ class ChildJobs:
 
     def list_all(self) -> list[ChildJob]:
         """Return all child jobs, oldest first."""
-        parent_tags = [parent_tag(run) for run in (self._run.id, *self._ancestors)]
+        parent_tags = [parent_tag(run) for run in self.parents]
         run_filter = FlowRunFilter(tags=FlowRunFilterTags(any_=parent_tags))
 
         def read(due_after: datetime | None, limit: int, offset: int) -> list[_DatedChild]:

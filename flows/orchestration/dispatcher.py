@@ -1,7 +1,7 @@
 """Dispatcher of child jobs: submits them up to a limit and tracks them."""
 
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -67,17 +67,22 @@ class Dispatcher:
             if not child.should_retry:  # otherwise it is an earlier attempt of another run
                 return child
 
-    def poll(self) -> list[ChildJob]:
+    def poll(self, announced: Sequence[UUID] | None = None) -> list[ChildJob]:
         """
-        Poll the unfinished child jobs.
+        Read the states of the unfinished child jobs.
+
+        Args:
+            announced: ids of those to read; other ids are ignored. None: all.
 
         Returns:
             Those that have ended since the last poll. If a child job was deleted, its work is submitted
             again.
         """
-        current = {child.id: child for child in self._children.read(list(self._open_keys))}
+        wanted = self._open_keys if announced is None else set(announced)
+        polled = {run: key for run, key in self._open_keys.items() if run in wanted}
+        current = {child.id: child for child in self._children.read(list(polled))}
         ended: list[ChildJob] = []
-        for run, key in list(self._open_keys.items()):
+        for run, key in polled.items():
             child = current.get(run)
             if child is None:
                 del self._open_keys[run], self._newest_by_key[key]

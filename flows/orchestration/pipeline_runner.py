@@ -7,6 +7,7 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 
 from flows.media.spoken_language import pipeline_language_warnings
+from flows.orchestration.child_events import ChildEvents
 from flows.orchestration.child_jobs import ChildJob, ChildJobs, ChildSpec
 from flows.orchestration.child_warnings import step_warnings
 from flows.orchestration.dag import StepGraph
@@ -51,15 +52,14 @@ def run_pipeline(steps: Sequence[Step], report: RunReport) -> PipelineResult:
     """
     children = ChildJobs(report.client, report.run)
     state = _PipelineState(StepGraph(steps), children, Dispatcher(children, MAX_STEPS))
-    slot = PoolSlot(report.client, report.run)
-    with state.dispatcher.cancel_on_exit():
+    with state.dispatcher.cancel_on_exit(), ChildEvents(children.parents) as events:
+        slot = PoolSlot(report.client, report.run, events)
         while True:
             state.advance()
             report.update_progress(state.graph.ended_count, len(steps), state.percent(report))
             if state.graph.is_finished:
                 break
-            slot.wait_or_yield()
-            state.dispatcher.poll()
+            state.dispatcher.poll(slot.wait_or_yield())
     if state.graph.failed:
         raise state.failure()
     result = state.result()

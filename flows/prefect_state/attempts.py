@@ -6,6 +6,7 @@ run's state history on the server. A worker claims a run by setting a state of t
 the count are one write: the count survives the worker and does not depend on the flow being reached.
 """
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -38,6 +39,7 @@ FIRST_PAUSE_S: Final = 1.0
 """Delay before the second attempt, in seconds."""
 MAX_PAUSE_S: Final = 60.0
 """Upper limit of the delay between attempts, in seconds."""
+_LOSS_MESSAGE: Final = re.compile(r"Attempt \d+ of \d+ was lost: ")
 _BACKOFF_FACTOR: Final = 4.0
 
 
@@ -65,19 +67,27 @@ def count_attempts(history: "Iterable[State[Any]]") -> int:
 
 def end_before_claim(history: "Iterable[State[Any]]") -> "State[Any] | None":
     """
-    Return the final state that a late claim has replaced; None if the run was queued when it was claimed.
+    Return the final state that a late claim or requeue has replaced; None if the run had not ended.
 
-    A worker claims what it read as queued a moment ago. If another worker has executed the run since then,
-    the server accepts the claim nevertheless: it has no rule for the change from Completed to Pending.
+    A worker claims what it read as queued a moment ago, and requeues what it read as lost a moment ago. If
+    the run has ended since then, the server accepts the change nevertheless: it has no rule for the change
+    from Completed to Pending, and a requeue is forced.
 
     Args:
-        history: all states of the run, oldest first; the last ones belong to the claim.
+        history: all states of the run, oldest first.
     """
     before = None
     for state in history:
-        if not (state.is_pending() or state.is_running() or state.type == StateType.CANCELLING):
-            before = state
+        if state.is_pending() or state.is_running() or state.type == StateType.CANCELLING:
+            continue
+        is_late_requeue = before is not None and before.is_final() and _is_after_loss(state)
+        before = before if is_late_requeue else state
     return before if before is not None and before.is_final() else None
+
+
+def _is_after_loss(state: "State[Any]") -> bool:
+    """Return whether `state_after_loss` made this state, and not a client that starts an ended run again."""
+    return state.name == RETRY_STATE and _LOSS_MESSAGE.match(state.message or "") is not None
 
 
 def backoff_s(attempts: int) -> float:

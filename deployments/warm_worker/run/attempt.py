@@ -15,7 +15,7 @@ from deployments.warm_worker.job_configuration import WarmJobConfiguration
 from deployments.warm_worker.ownership import owner_of
 from deployments.warm_worker.queue.placement import affinity_keys
 from deployments.warm_worker.run.time_limits import TimeLimit, first_time_limit, is_expired
-from deployments.warm_worker.run_states import RunStateWriter
+from deployments.warm_worker.run_states import CLAIMED_STATE_TYPES, RunStateWriter
 from flows.schemas.control import EXPIRED_MESSAGE, REASON_ABORTED, REASON_COMPLETE_IN, REASON_MAX_TIME
 from tasks.run.counters import LOST_RUNS, count
 from tasks.tracing.traceparent import TraceParent
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _FINAL_STATE_TYPES: Final = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 _RESCHEDULED_STATE_TYPES: Final = frozenset({"SCHEDULED", "PAUSED"})
 """State types with which the engine itself has ended the attempt: suspended, or waiting for a retry."""
-_CLAIMED_STATE_TYPES: Final = frozenset({StateType.PENDING, StateType.RUNNING, StateType.CANCELLING})
 _CRASH_EXIT_CODES: Final = frozenset({-4, -6, -7, -8, -11})
 """Exit codes of processes that crashed by themselves: SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV."""
 _SIGNAL_NAMES: Final = {
@@ -191,7 +190,7 @@ class Attempt:
         A run that cannot be started ends Failed at once: another attempt would fail the same way.
         """
         run = await self._state_writer.read(self._run.id)
-        if run is None or run.state_type not in _CLAIMED_STATE_TYPES:
+        if run is None or run.state_type not in CLAIMED_STATE_TYPES:
             return None  # the run was deleted, or the engine wrote a state after all
         if owner_of(run).process not in {"", process_token(os.getpid())}:
             return None  # this worker was taken for lost, and another one executes the run

@@ -29,7 +29,7 @@ from deployments.warm_worker.child.process_identity import has_process_ended
 from deployments.warm_worker.ownership import owner_of
 from deployments.warm_worker.queue.claim import this_worker
 from deployments.warm_worker.queue.tenant_limits import release_lost_lease
-from deployments.warm_worker.run_states import RunStateWriter
+from deployments.warm_worker.run_states import CLAIMED_STATE_TYPES, RunStateWriter
 from flows.prefect_state.queries import due_since, read_by_key_async
 from tasks.run.counters import LOST_RUNS, count
 
@@ -41,8 +41,6 @@ LOST_AFTER_S: Final = 45.0
 POLL_INTERVAL_S: Final = 10.0
 _ASSUMED_SERVER_UPTIME_S: Final = 15.0
 """Seconds for which the server is assumed to have been up when a worker starts."""
-
-_CLAIMED_STATE_TYPES = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
 class Reaper:
@@ -103,7 +101,7 @@ class Reaper:
     async def _read_claimed_runs(self) -> "list[FlowRun]":
         """Read all runs of the pool that are Pending, Running or Cancelling."""
         run_filter = FlowRunFilter(
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_CLAIMED_STATE_TYPES))
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(CLAIMED_STATE_TYPES)))
         )
         pool_filter = WorkPoolFilter(name=WorkPoolFilterName(any_=[self._pool]))
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx
+from prefect.settings import get_current_settings
 
 from simulator.queries import NotSimulated
 from simulator.server import Server
@@ -110,7 +111,8 @@ class SyncClient:
         return send
 
     async def _retried(self, operation: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        for pause_s in (*_RETRIES_S, None):
+        retries = _RETRIES_S if get_current_settings().client.max_retries else ()
+        for pause_s in (*retries, None):
             try:
                 return await self.network.send(operation, args, kwargs)
             except (httpx.TimeoutException, httpx.ReadError):

@@ -1,12 +1,15 @@
 """Events of the simulated server: subscribers and automations get them late, twice, or not at all."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
-from simulator.world import World
+from flows.orchestration.child_events import END_EVENTS
+from flows.prefect_state.labels import parent_tag
+from simulator.world import World, wait
 
 
 @dataclass(eq=False)
@@ -124,3 +127,39 @@ class Subscriber:
         if event is None:
             raise ConnectionError("the event stream broke")
         return event
+
+
+class ChildEvents:
+    """`ChildEvents` of the product, which has a thread and an event loop of its own."""
+
+    def __init__(self, bus: EventBus, parents: Iterable[UUID], is_up: Callable[[], bool]) -> None:
+        self._bus, self._is_up = bus, is_up
+        tags = tuple(f"prefect.tag.{parent_tag(run)}" for run in parents)
+        self._subscription = Subscription(END_EVENTS, (), tags)
+
+    @property
+    def is_listening(self) -> bool:
+        return self._subscription in self._bus.subscriptions
+
+    def __enter__(self) -> "ChildEvents":
+        return self
+
+    def __exit__(self, *exc_info: Any) -> None:
+        if self.is_listening:
+            self._bus.subscriptions.remove(self._subscription)
+
+    def wait(self, seconds: float) -> set[UUID | None]:
+        queue, ended = self._subscription.queue, set[UUID | None]()
+        if not self.is_listening and self._is_up():
+            self._bus.subscriptions.append(self._subscription)
+            ended.add(None)
+        try:
+            events = [wait(asyncio.wait_for(queue.get(), max(0.001, seconds)))]
+        except TimeoutError:
+            return ended
+        while not queue.empty():
+            events.append(queue.get_nowait())
+        ended |= {UUID(event.resource.id.removeprefix("prefect.flow-run.")) for event in events if event}
+        if any(events):
+            self._bus.world.cover("child job's end by event")
+        return ended

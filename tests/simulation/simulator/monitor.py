@@ -6,6 +6,8 @@ from uuid import UUID
 
 from prefect.client.schemas.objects import StateType
 
+from flows.prefect_state.attempts import RETRY_STATE
+from flows.prefect_state.labels import WAITING_STATE
 from flows.prefect_state.status import FINAL_STATUSES, status_of
 from simulator.rules import TERMINAL
 from simulator.world import Process, World
@@ -28,6 +30,8 @@ class Execution:
     child: Process
     worker: Process
     started: float
+    states: int
+    """Number of states that the run had had."""
     ended: float | None = None
 
     @property
@@ -68,6 +72,9 @@ class Monitor:
         if run.state_type == StateType.PENDING:
             self.world.cover("late claim", initial.type)  # Prefect lets it; the worker undoes it
             return
+        if run.state_name == RETRY_STATE and " was lost: " in run.state.message:
+            self.world.cover("late requeue", initial.type)  # the same
+            return
         is_late_stop = run.state_type == StateType.CANCELLED and initial.type in {
             StateType.FAILED,
             StateType.CRASHED,
@@ -77,6 +84,11 @@ class Monitor:
                 "State of a job: ended states are final",
                 f"{self._name(run)} was {initial.name} and is {run.state_name} ({run.state.message})",
             )
+
+    def on_labels(self, run: Any) -> None:
+        """Record the status of a run whose labels were changed: it depends on them, too."""
+        if run.id in self.statuses:
+            self.statuses[run.id].append((self.world.loop.now, status_of(run)))
 
     def _name(self, run: Any) -> str:
         return f"{self.world.server.flows[run.flow_id].name} {str(run.id)[:8]}"
@@ -89,11 +101,13 @@ class Monitor:
         takes_slot = _WITHOUT_SLOT.isdisjoint(run.tags)
         tenant = next((tag for tag in run.tags if tag.startswith(TENANT) and takes_slot), None)
         flow = self.world.server.flows[run.flow_id].name
+        history = self.world.server.history[run.id]
         for other in self.executions:
-            was_resumed = any(state.name == "Resuming" for state in self.world.server.history[run.id])
-            is_allowed = (
-                was_resumed or other.worker in self.was_cut_off
-            )  # the former attempt ends at its next look
+            was_resumed = any(state.name == "Resuming" for state in history)
+            # it has given up its slot and waits for a response that was lost
+            has_yielded = any(state.name == WAITING_STATE for state in history[other.states :])
+            # the former attempt ends at its next look
+            is_allowed = was_resumed or has_yielded or other.worker in self.was_cut_off
             if other.run_id == run.id and other.is_live and not is_allowed:
                 self.world.violate(
                     "Execution: exactly one of several competing workers claims a run",
@@ -103,7 +117,9 @@ class Monitor:
             self.world.violate(
                 "State of a job: ended states are final", f"{self._name(run)} had ended and runs again"
             )
-        self.executions.append(Execution(run.id, flow, tenant, child, worker, self.world.loop.now))
+        self.executions.append(
+            Execution(run.id, flow, tenant, child, worker, self.world.loop.now, len(history))
+        )
         self.world.cover("runs", flow, run.run_count > 0)
         self._check_limit(tenant)
         self._check_attempts(run, flow)

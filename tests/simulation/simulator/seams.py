@@ -70,6 +70,15 @@ def _get_events_subscriber(filter: Any = None, **kwargs: Any) -> Any:
     )
 
 
+def _child_events(parents: Any) -> Any:
+    from simulator.events import ChildEvents
+
+    server, process = world().server, current_process.get()
+    return ChildEvents(
+        server.events, parents, lambda: server.is_up and not clients._is_cut_off(world(), process)
+    )
+
+
 def _emit_event(
     event: str, resource: Any = None, related: Any = None, payload: Any = None, **kwargs: Any
 ) -> None:
@@ -168,6 +177,7 @@ def install() -> None:
     import simulator.caches
     import simulator.scenario
     from deployments.warm_worker.child import process_identity
+    from flows.orchestration import child_events
     from tasks.outbound import webhook_post
     from tasks.run import cancellation
     from tasks.storage import s3_clients
@@ -180,6 +190,7 @@ def install() -> None:
         (prefect.client.orchestration.get_client, _get_client),
         (prefect.events.clients.get_events_subscriber, _get_events_subscriber),
         (prefect.events.emit_event, _emit_event),
+        (child_events.ChildEvents, _child_events),
         (prefect.logging.get_run_logger, lambda *args, **kwargs: quiet),
         (prefect.runtime.flow_run, _Runtime()),
         (prefect.artifacts.Artifact, _Artifact),

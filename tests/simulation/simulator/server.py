@@ -287,6 +287,7 @@ class Server(Limits):
     def update_flow_run_labels(self, flow_run_id: UUID, labels: Any) -> None:
         run = self._run(flow_run_id)
         run.labels = {**run.labels, **labels}
+        self.world.monitor.on_labels(run)
 
     def update_flow_run(
         self, flow_run_id: UUID, *, parameters: Any = None, name: str | None = None, tags: Any = None

@@ -91,6 +91,7 @@ def test_what_is_given_back_is_due_at_once_and_says_why():
 
 
 DONE = Completed(message="done")
+LATE_REQUEUE = state_after_loss([*MADE, *CLAIM, Running()], "its worker ended", 5)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +102,10 @@ DONE = Completed(message="done")
         ([*MADE, *CLAIM, Running(), DONE, Pending()], DONE),
         ([*MADE, *CLAIM, Running(), DONE, *CLAIM], DONE),
         ([*MADE, *CLAIM, Running(), DONE, AwaitingRetry(), *CLAIM], None),  # "Retry" on Prefect's page
+        ([*MADE, *CLAIM, Running(), DONE, LATE_REQUEUE], DONE),
+        ([*MADE, *CLAIM, Running(), DONE, LATE_REQUEUE, *CLAIM], DONE),
+        ([*MADE, *CLAIM, Running(), LATE_REQUEUE, *CLAIM], None),
+        ([*MADE, *CLAIM, Running(), DONE, AwaitingRetry(), *CLAIM, LATE_REQUEUE, *CLAIM], None),
     ],
 )
 def test_an_end_that_a_late_claim_has_replaced_is_found(history, end):

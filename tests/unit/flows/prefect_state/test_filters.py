@@ -27,6 +27,7 @@ FIXED = {
         "[StateType(kind) for kind in state_names]",
     ): "types of states: nine",
     ("flows/orchestration/child_jobs.py", "parent_tags"): "a run and at most twenty that it retries",
+    ("flows/orchestration/child_events.py", "parent_tags"): "a run and at most twenty that it retries",
     ("flows/webhooks/deliveries.py", "chunk"): "cut by flows.prefect_state.queries.chunks_of",
     ("deployments/stack/interrupted_runs.py", "unfinished_types"): "three types of states",
     ("flows/maintenance/finished_runs.py", "list(flows)"): "names of flows, from the table of flows",
