@@ -2,17 +2,14 @@
 
 import asyncio
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from prefect.client.schemas.objects import StateType
 
-from deployments.warm_worker.child.process_identity import process_token
 from deployments.warm_worker.child.protocol import RunRequest, StopReason
 from deployments.warm_worker.child.slot import RunOutcome, Slot
 from deployments.warm_worker.job_configuration import WarmJobConfiguration
-from deployments.warm_worker.ownership import owner_of
 from deployments.warm_worker.queue.placement import affinity_keys
 from deployments.warm_worker.run.time_limits import TimeLimit, first_time_limit, is_expired
 from deployments.warm_worker.run_states import CLAIMED_STATE_TYPES, RunStateWriter
@@ -191,9 +188,7 @@ class Attempt:
         """
         run = await self._state_writer.read(self._run.id)
         if run is None or run.state_type not in CLAIMED_STATE_TYPES:
-            return None  # the run was deleted, or the engine wrote a state after all
-        if owner_of(run).process not in {"", process_token(os.getpid())}:
-            return None  # this worker was taken for lost, and another one executes the run
+            return None  # it was deleted or claimed by another worker, or the engine wrote a state after all
         if outcome.start_error is not None and run.state_type != StateType.CANCELLING:
             self._log.error("The run could not be started: %s", outcome.start_error)
             await self._state_writer.set_failed(run.id, outcome.start_error)

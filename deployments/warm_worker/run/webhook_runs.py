@@ -109,7 +109,7 @@ class WebhookRuns:
             worker: the worker.
         """
         self._worker = worker
-        self._state_writer = RunStateWriter(worker.client)
+        self._state_writer = RunStateWriter(worker.client, this_worker(worker.name))
         self._places = WebhookPlaces()
         self._threads = DaemonThreads("webhook")
         self._resources = ExitStack()

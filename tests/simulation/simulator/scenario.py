@@ -218,6 +218,7 @@ class History:
             return
         self.world.note(f"{process.name} drains")
         self.world.cover("drain")
+        worker._graceful_shutdown.has_begun = True
         for run_id in list(worker._claimed_runs):
             worker._stop_run(run_id, "hand_back")
         await asyncio.sleep(6.0)
