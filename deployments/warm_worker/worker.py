@@ -278,7 +278,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         except Exception as error:
             log.exception("The worker could not execute this run.")
             with contextlib.suppress(Exception):
-                await self._state_writer().set_crashed(
+                await RunStateWriter(self.client, this_worker(self.name)).set_crashed(
                     run.id, f"The worker could not execute it: {type(error).__name__}: {error}"
                 )
         finally:
@@ -294,7 +294,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             return await retry_while_unavailable_async(partial(self._request_configuration, run), 120)
         except Exception as error:
             self.get_flow_run_logger(run).exception("The worker could not prepare this run.")
-            await self._state_writer().handle_preparation_error(
+            await RunStateWriter(self.client, this_worker(self.name)).handle_preparation_error(
                 run.id, error, self._worker_settings.max_starts
             )
             return None
@@ -307,9 +307,6 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
             worker_name=self.name,
             worker_id=self.backend_id,
         )
-
-    def _state_writer(self) -> RunStateWriter:
-        return RunStateWriter(self.client, this_worker(self.name))
 
     async def run(
         self,
@@ -332,7 +329,7 @@ class WarmWorker(BaseWorker[WarmJobConfiguration, WarmVariables, WarmResult]):
         attempt = claimed.attempt = Attempt(
             flow_run,
             configuration,
-            self._state_writer(),
+            RunStateWriter(self.client, this_worker(self.name)),
             self._worker_settings.max_starts,
             self.get_flow_run_logger(flow_run),
         )
