@@ -21,7 +21,8 @@ READ_LIMIT_S: Final = 3.0
 """Seconds for which a read is retried; the client may repeat it."""
 _FIRST_DELAY_S: Final = 0.05
 _MAX_DELAY_S: Final = 2.0
-_BUSY_STATUSES: Final = frozenset({408, 429, 502, 503, 504})
+_BUSY_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
+"""Statuses of requests that are retried; 500 is the response of a server whose Redis does not answer."""
 
 T = TypeVar("T")
 

@@ -88,6 +88,8 @@ def worker_environment(settings: Settings) -> dict[str, str]:
         # fallback only: the warm worker subscribes to events and reads when the next run is due
         "PREFECT_WORKER_QUERY_SECONDS": "15",
         "PREFECT_WORKER_PREFETCH_SECONDS": "0",
+        # a server whose Redis or database does not answer responds with 500; a job must not fail by that
+        "PREFECT_CLIENT_RETRY_EXTRA_CODES": "408,500,504",
         # unpickling (the default serializer) executes code from anyone who can write to the storage
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(settings.home / "results"),

@@ -1,8 +1,10 @@
 """Environment variables of processes are valid Prefect settings and have the intended effect."""
 
+import http.server
 import os
 import subprocess
 import sys
+import threading
 
 from deployments.stack.environment import server_environment, ui_cors_environment, worker_environment
 from tasks.settings import Settings
@@ -21,6 +23,12 @@ for page in ("https://evil.example", "http://localhost:4200"):
 SERIALIZER = """
 from prefect.settings import get_current_settings
 print(get_current_settings().results.default_serializer)
+"""
+
+HELLO = """
+from prefect.client.orchestration import get_client
+with get_client(sync_client=True) as client:
+    print(client.hello().status_code)
 """
 
 
@@ -47,3 +55,29 @@ def test_its_own_pages_do_by_either_name_of_this_computer(tmp_path):
 
 def test_no_process_of_a_worker_stores_pickles(tmp_path):
     assert said(SERIALIZER, worker_environment(Settings(home=tmp_path)), tmp_path) == ["json"]
+
+
+def test_a_request_that_a_server_answers_with_an_internal_error_is_repeated(tmp_path):
+    """A server answers so while its Redis or its database does not respond."""
+    statuses = [500, 200]
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            if self.path.endswith("/hello"):
+                self.send_response(statuses.pop(0))
+            else:
+                self.send_response(404)
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = {
+            "PREFECT_API_URL": f"http://127.0.0.1:{server.server_port}/api",
+            "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
+        }
+        printed = said(HELLO, worker_environment(Settings(home=tmp_path)) | url, tmp_path)
+        server.shutdown()
+    assert printed[-1] == "200" and not statuses
