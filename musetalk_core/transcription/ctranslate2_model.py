@@ -205,10 +205,9 @@ def _alignment_heads(size: WhisperSize, dims: dict[str, int]) -> list[list[int]]
 
 
 def _description(dims: dict[str, int], heads: list[list[int]]) -> dict[str, bytes]:
-    """Return the files that describe a model: options, and names of its tokens (special ones are used)."""
+    """Return the files that describe a model: options, and the names of its tokens."""
     tokenizer = _tokenizer(dims, None, None)
-    names = {number: name for name, number in tokenizer.special_tokens.items()}
-    vocabulary = [names.get(number, f"token {number}") for number in range(dims["n_vocab"])]
+    vocabulary = _token_names(tokenizer, dims["n_vocab"])
     config = {
         "bos_token": "<|startoftranscript|>",
         "eos_token": "<|endoftext|>",
@@ -222,6 +221,24 @@ def _description(dims: dict[str, int], heads: list[list[int]]) -> dict[str, byte
         "config.json": json.dumps(config).encode(),
         "vocabulary.json": json.dumps(vocabulary).encode(),
     }
+
+
+def _token_names(tokenizer: Tokenizer, count: int) -> list[str]:
+    """
+    Return the names of all tokens in the notation of GPT-2: one printable character for each byte.
+
+    The library knows a multilingual model by the names of ordinary tokens.
+    """
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(0x100) if byte not in set(printable)]
+    characters = {byte: chr(byte) for byte in printable}
+    characters |= {byte: chr(0x100 + place) for place, byte in enumerate(others)}
+    names = {number: name for name, number in tokenizer.special_tokens.items()}
+    for number in range(count):
+        if number not in names:
+            content = tokenizer.encoding.decode_single_token_bytes(number)
+            names[number] = "".join(characters[byte] for byte in content)
+    return [names[number] for number in range(count)]
 
 
 def _suppressed_tokens(tokenizer: Tokenizer) -> list[int]:

@@ -53,14 +53,13 @@ def choose_transcription_engine(choice: ModelChoice) -> EngineName:
 
     Raises:
         ModelNotInstalled: the package of the engine, or the model, is not installed.
-        InputError: the settings name CTranslate2, and the model is multilingual or not in its format.
+        InputError: the settings name CTranslate2, and the model is not in its format.
     """
     wanted = get_settings().models.transcription
     if wanted == "openai-whisper":
         return "openai-whisper"
     is_installed = find_spec("ctranslate2") is not None
-    # multilingual models are not recognized as such by the library from the description that we write
-    is_packed = choice.is_english_only and _is_packed(open_local_models().find(choice.model))
+    is_packed = _is_packed(open_local_models().find(choice.model))
     if wanted == "auto":
         return "ctranslate2" if is_installed and is_packed else "openai-whisper"
     if not is_installed:
@@ -69,7 +68,7 @@ def choose_transcription_engine(choice: ModelChoice) -> EngineName:
         )
     if not is_packed:
         raise InputError(
-            f"{choice.size} is multilingual or not in CTranslate2's format. Set"
+            f"The installed files of {choice.size} are not in CTranslate2's format. Set"
             " MUSETALK_MODELS__TRANSCRIPTION to auto or openai-whisper.",
             model=choice.model,
         )

