@@ -6,12 +6,12 @@ from uuid import uuid4
 import pytest
 from otlp_sink import collecting
 
-from flows.notify import _webhook_span
 from flows.schemas.webhook import NotifyJob
+from flows.webhooks.delivery import _webhook_span
 from tasks.settings import get_settings
 from tasks.storage import s3_clients
 from tasks.tracing import spans
-from tasks.tracing.spans import span
+from tasks.tracing.spans import current_traceparent, span
 from tasks.tracing.traceparent import TRACE_LABEL
 
 GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -51,9 +51,10 @@ def test_requests_to_a_bucket_have_spans_with_their_operation_alone(sink, s3_end
 def test_a_webhook_belongs_to_the_trace_of_its_job(sink):
     job = NotifyJob(run=uuid4(), event="completed")
     of_job = SimpleNamespace(labels={TRACE_LABEL: GIVEN})
-    with span("run", parent=GIVEN), _webhook_span(job, of_job) as same:
+    with span("run", parent=GIVEN), _webhook_span(job, current_traceparent(), of_job) as same:
         carried = str(same.parent_of_others)
-    with span("run of an automation"), _webhook_span(job.model_copy(update={"attempt": 2}), of_job):
+    later = job.model_copy(update={"attempt": 2})
+    with span("run of an automation"), _webhook_span(later, current_traceparent(), of_job):
         pass
     spans.flush()
     first, second = sorted(sink.named("webhook"), key=lambda one: one.attributes["musetalk.webhook.attempt"])
