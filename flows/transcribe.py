@@ -5,7 +5,7 @@ from typing import Any
 from prefect import flow
 
 from flows.media.context import JobContext, job_context
-from flows.media.model_selection import resolve_transcription_model
+from flows.media.model_selection import resolve_transcription
 from flows.media.statements import TRANSCRIPT
 from flows.prefect_state.flow_options import FLOW_OPTIONS
 from flows.schemas.control import DEFAULT_CONTROL, Control
@@ -15,7 +15,7 @@ from musetalk_core.transcription.model_choice import ModelChoice
 from musetalk_core.warning_codes import WarningCode
 from tasks.catalog.output_locations import check_output_location
 from tasks.catalog.spoken_languages import note_spoken_language
-from tasks.models.whisper import choose_transcription_engine, language_code
+from tasks.models.whisper import language_code
 from tasks.refs import Artefact, SourceFile
 from tasks.steps.fetch import fetch
 from tasks.steps.sound import NO_SPEECH, level_warnings
@@ -34,7 +34,7 @@ def transcribe(job: TranscribeJob, control: Control = DEFAULT_CONTROL) -> Transc
     """Transcribe the speech with Whisper and upload it as text, JSON, SRT, VTT and TSV."""
     with job_context(job) as context:
         check_output_location("transcript.txt", job.output)
-        choice = resolve_transcription_model(job)
+        choice, engine, substitutions = resolve_transcription(job)
         request = TranscriptionRequest(
             size=choice.size,
             task=job.task,
@@ -42,7 +42,7 @@ def transcribe(job: TranscribeJob, control: Control = DEFAULT_CONTROL) -> Transc
             beam_size=job.beam_size,
             words=job.word_timestamps and job.task == "transcribe",
             gate=job.skip_silence,
-            engine=choose_transcription_engine(choice),
+            engine=engine,
         )
         audio = context.wait_for_input(fetch.submit(job.audio, "audio")).source
         context.record_choice(transcription=request.model_dump())
@@ -51,7 +51,7 @@ def transcribe(job: TranscribeJob, control: Control = DEFAULT_CONTROL) -> Transc
             lambda: _transcribe(audio, pin_transcription(request), context)
         )
         transcript = read_transcript(transcript_artifact)
-        context.warn(*level_warnings(audio), *_warnings(job, choice, transcript))
+        context.warn(*level_warnings(audio), *substitutions, *_warnings(job, choice, transcript))
         if not request.language and transcript["segments"] and transcript["language_probability"]:
             note_spoken_language(
                 audio, transcript["model"], transcript["language"], transcript["language_probability"]
@@ -61,6 +61,7 @@ def transcribe(job: TranscribeJob, control: Control = DEFAULT_CONTROL) -> Transc
         stored = context.publish(transcript_artifact, names, job.output, TRANSCRIPT)
         result = TranscribeResult(
             **transcript,
+            engine=engine,
             speech_s=round(sum(span["end"] - span["start"] for span in transcript["speech"]), 3),
             name=stored[TRANSCRIPT_FORMATS.index("txt")].name,
             files={one.name: one.ref for one in stored},
@@ -80,7 +81,7 @@ def _transcribe(audio: SourceFile, request: TranscriptionRequest, context: JobCo
 
 
 def _warnings(job: TranscribeJob, choice: ModelChoice, transcript: dict[str, Any]) -> list[str]:
-    warnings = choice.warnings()
+    warnings: list[str] = []
     if choice.is_english_only and not job.language:
         warnings.append(WarningCode.LANGUAGE_NOT_DETECTED(f"{choice.size} supports English only"))
     if job.word_timestamps and job.task == "translate":

@@ -1,5 +1,5 @@
 """
-Model selection for a job: rendering engine, voice, Whisper model and image analysis models.
+Model selection for a job: rendering engine, voice, Whisper model with its engine, and image analysis models.
 
 `auto` is resolved here and nowhere else, from the models that are installed. One policy applies to every
 model that a job names and that is not installed: with `fallback` the best installed one is used, with a
@@ -20,12 +20,14 @@ from musetalk_core.engines.musetalk.options import MuseTalkEngineOptions, resolv
 from musetalk_core.errors import ModelNotInstalled
 from musetalk_core.installation import setup_command
 from musetalk_core.model_registry.registry import install_command
+from musetalk_core.transcription.model_choice import EngineName as TranscriptionEngine
 from musetalk_core.transcription.model_choice import ModelChoice
 from musetalk_core.vision.model_choice import READER, ModelAssignment, assign_models
 from tasks.models.engine_choice import choose_engine_name, choose_restoration
 from tasks.models.install import open_local_models
+from tasks.models.transcription_engine import check_transcription_engine, choose_transcription_engine
 from tasks.models.voices import VoiceSpec, choose_voice
-from tasks.models.whisper import choose_transcription_engine, choose_whisper
+from tasks.models.whisper import choose_whisper
 
 if TYPE_CHECKING:
     from musetalk_core.engine_registry import EngineName
@@ -111,14 +113,16 @@ def resolve_voice(voice: VoiceOptions, *, fallback: bool) -> tuple[VoiceSpec, li
     )
 
 
-def resolve_transcription_model(job: TranscribeJob) -> ModelChoice:
+def resolve_transcription(job: TranscribeJob) -> tuple[ModelChoice, TranscriptionEngine, list[str]]:
     """
-    Return the Whisper model for a job.
+    Return the Whisper model and the engine for a job, and a warning for each that is a substitute.
 
     Raises:
-        ModelNotInstalled: no installed model can run the job.
+        ModelNotInstalled: no installed model can run the job, or the requested engine cannot run the model.
     """
-    return choose_whisper(job.model, job.task, job.language, fallback=job.fallback)
+    choice = choose_whisper(job.model, job.task, job.language, fallback=job.fallback)
+    engine, warnings = choose_transcription_engine(job.engine, choice, fallback=job.fallback)
+    return choice, engine, [*choice.warnings(), *warnings]
 
 
 def select_analysis_models(job: AnalyzeJob) -> ModelAssignment:
@@ -171,10 +175,9 @@ def check_portrait(job: PortraitJob) -> list[str]:
 
 
 def check_transcription(job: TranscribeJob) -> list[str]:
-    """Return the warning of a substituted Whisper model; raises if the job cannot run."""
-    choice = resolve_transcription_model(job)
-    choose_transcription_engine(choice)
-    return choice.warnings()
+    """Return the warnings of a substituted Whisper model and engine; raises if the job cannot run."""
+    choice = choose_whisper(job.model, job.task, job.language, fallback=job.fallback)
+    return choice.warnings() + check_transcription_engine(job.engine, choice, fallback=job.fallback)
 
 
 def check_analysis(job: AnalyzeJob) -> list[str]:
@@ -187,4 +190,5 @@ def check_persona(job: PersonaSyncJob) -> list[str]:
     if job.captions == "none":
         return check_engine(job)
     choice = choose_whisper(job.model, "transcribe", job.language, fallback=job.fallback)
-    return check_engine(job) + choice.warnings()
+    captions = choice.warnings() + check_transcription_engine("auto", choice, fallback=job.fallback)
+    return check_engine(job) + captions

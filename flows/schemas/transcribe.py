@@ -10,6 +10,7 @@ from flows.schemas.whisper_languages import LANGUAGES
 from tasks.refs import MediaUri, ObjectRef
 
 WhisperSize = Literal["tiny.en", "tiny", "base", "small", "medium", "large", "large-v2", "large-v3"]
+TranscriptionEngine = Literal["auto", "openai-whisper", "ctranslate2"]
 
 
 def _known_language(language: str) -> str:
@@ -39,6 +40,13 @@ class TranscribeJob(JobParameters):
         title="Model",
         description="Whisper model size. Empty: the largest installed one up to medium.",
         examples=["medium"],
+    )
+    engine: TranscriptionEngine = Field(
+        default="auto",
+        title="Engine",
+        description="Implementation of Whisper. auto: the one of the settings, or the fastest for the"
+        " installed files of the model.",
+        examples=["ctranslate2"],
     )
     fallback: bool = FALLBACK_FIELD
     task: Literal["transcribe", "translate"] = Field(
@@ -111,6 +119,9 @@ class TranscribeResult(BaseModel):
         description="Null if the request sets the language, or the model supports one language only."
     )
     model: str = Field(description="Whisper model size.")
+    engine: Literal["openai-whisper", "ctranslate2"] = Field(
+        default="openai-whisper", description="Implementation of Whisper that was used."
+    )
     task: Literal["transcribe", "translate"]
     duration_s: float
     speech_s: float = Field(description="Seconds of audio that were transcribed.")

@@ -1,12 +1,11 @@
-"""Whisper and voice activity models of this process: choice of model and engine, checkpoint, and loading."""
+"""Whisper and voice activity models of this process: choice of the model, checkpoint, and loading."""
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from musetalk_core.errors import InputError, ModelNotInstalled, WeightsInvalid
-from musetalk_core.installation import command, setup_command
+from musetalk_core.errors import WeightsInvalid
+from musetalk_core.installation import command
 from musetalk_core.model_registry.pins import PinnedModel
 from musetalk_core.model_registry.registry import get_model
 from musetalk_core.transcription.model_choice import (
@@ -20,7 +19,6 @@ from musetalk_core.transcription.transcript import WhisperTask
 from tasks.cache.artefacts import artefact_cache
 from tasks.cache.content_keys import content_key
 from tasks.models.install import open_local_models
-from tasks.settings import get_settings
 
 if TYPE_CHECKING:
     from musetalk_core.transcription.window_model import WindowModel
@@ -47,34 +45,6 @@ def choose_whisper(
     return choose(requested, task, language, open_local_models().installed_models(), fallback=fallback)
 
 
-def choose_transcription_engine(choice: ModelChoice) -> EngineName:
-    """
-    Return the engine of the settings for a model; `auto` takes CTranslate2 if it can load the model.
-
-    Raises:
-        ModelNotInstalled: the package of the engine, or the model, is not installed.
-        InputError: the settings name CTranslate2, and the model is not in its format.
-    """
-    wanted = get_settings().models.transcription
-    if wanted == "openai-whisper":
-        return "openai-whisper"
-    is_installed = find_spec("ctranslate2") is not None
-    is_packed = _is_packed(open_local_models().find(choice.model))
-    if wanted == "auto":
-        return "ctranslate2" if is_installed and is_packed else "openai-whisper"
-    if not is_installed:
-        raise ModelNotInstalled(
-            f"The transcription engine ctranslate2 requires its package. Run: {setup_command()}"
-        )
-    if not is_packed:
-        raise InputError(
-            f"The installed files of {choice.size} are not in CTranslate2's format. Set"
-            " MUSETALK_MODELS__TRANSCRIPTION to auto or openai-whisper.",
-            model=choice.model,
-        )
-    return "ctranslate2"
-
-
 def _is_packed(files: Mapping[str, Path]) -> bool:
     """Return whether a model's files, by role, are in CTranslate2's format."""
     return "weights" not in files
@@ -87,7 +57,7 @@ def load_whisper(choice: ModelChoice, pinned: PinnedModel, engine: EngineName) -
     Args:
         choice: the model.
         pinned: its pinned files.
-        engine: the engine, see `choose_transcription_engine`.
+        engine: from `choose_transcription_engine`.
 
     Raises:
         ModelNotInstalled: a file is missing.

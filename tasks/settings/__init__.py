@@ -159,8 +159,9 @@ class ModelSettings(SettingsGroup, frozen=True):
     )
     transcription: Literal["auto", "openai-whisper", "ctranslate2"] = Field(
         default="openai-whisper",
-        description="Engine of transcription. ctranslate2: faster, int8 on CPUs; only models in its format,"
-        " as the bundled tiny.en. auto: ctranslate2 where it has the model, else openai-whisper.",
+        description="Engine of transcription for jobs with engine auto. ctranslate2: faster, int8 on CPUs;"
+        " only models in its format, as the bundled tiny.en. auto: ctranslate2 on CPUs where it has the"
+        " model, else openai-whisper.",
     )
     batch: int = Field(
         default=32,

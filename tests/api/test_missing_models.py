@@ -7,6 +7,7 @@ import pytest
 
 from flows.registry import JOB_TYPES
 from flows.schemas.transcribe import TranscribeJob
+from tasks.models import transcription_engine
 
 URL = "https://example.org/a.png"
 
@@ -92,6 +93,20 @@ def test_a_fallback_is_accepted_with_a_warning(starter_only, connect, runs, job_
     assert runs.created
 
 
+def test_an_engine_of_transcription_without_its_package_is_refused(starter_only, connect, runs, monkeypatch):
+    monkeypatch.setattr(transcription_engine, "find_spec", lambda name: None)
+    job = {"audio": URL, "language": "en", "engine": "ctranslate2"}
+
+    answer = connect().post("/v1/jobs/transcribe", json=job)
+    assert (answer.status_code, answer.json()["code"]) == (422, "model_not_installed"), answer.text
+    assert "ctranslate2 requires its package" in answer.json()["detail"] and not runs.created
+    answer = connect().post("/v1/jobs/transcribe?dry_run=true", json=job)
+    assert (answer.status_code, answer.json()["code"]) == (422, "model_not_installed"), answer.text
+
+    accepted = connect().post("/v1/jobs/transcribe", json=job | {"fallback": True})
+    assert accepted.status_code == 202 and runs.created
+
+
 def test_a_cloned_voice_has_no_substitute(starter_only, connect, runs):
     clone = {"voice": "clone", "reference_audio": URL, "reference_text": "Hello.", "consent": True}
     answer = connect().post("/v1/jobs/speech", json={"text": "Hello.", "fallback": True} | clone)
@@ -143,7 +158,11 @@ import sys
 from flows.registry import JOB_TYPES
 job = JOB_TYPES["lip_sync"].job(video="s3://abc/a.mp4", audio="s3://abc/a.wav")
 JOB_TYPES["lip_sync"].check_models(job)
-print([name for name in ("torch", "diffusers", "cv2", "numba", "boto3") if name in sys.modules])
+for engine in ("auto", "openai-whisper", "ctranslate2"):
+    job = JOB_TYPES["transcribe"].job(audio="s3://abc/a.wav", model="tiny.en", engine=engine)
+    JOB_TYPES["transcribe"].check_models(job)
+heavy = ("torch", "diffusers", "cv2", "numba", "boto3", "ctranslate2")
+print([name for name in heavy if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -14,9 +14,9 @@ from flows.transcribe import transcribe
 from musetalk_core.errors import InputError, ModelNotInstalled, WeightsInvalid
 from musetalk_core.model_registry.registry import MODELS
 from musetalk_core.transcription.model_choice import ModelChoice
-from tasks.models import whisper as whisper_models
+from tasks.models import transcription_engine
 from tasks.models.install import open_local_models
-from tasks.models.whisper import choose_transcription_engine
+from tasks.models.transcription_engine import choose_transcription_engine
 from tasks.settings import get_settings
 from tasks.storage.home_store import home_store
 
@@ -96,11 +96,7 @@ def test_a_picture_is_refused(starter_only, portrait_file):
         transcribe(job_for(portrait_file))
 
 
-def test_a_checkpoint_that_is_not_the_published_one_is_refused(starter_only, speech_file):
-    place = open_local_models().folder / "whisper" / "small.pt"
-    place.parent.mkdir(parents=True)
-    place.write_bytes(b"\x80\x02 not small")
-
+def test_a_checkpoint_that_is_not_the_published_one_is_refused(starter_only, small_checkpoint, speech_file):
     with pytest.raises(WeightsInvalid, match=r"small\.pt has the SHA-256"):
         transcribe(job_for(speech_file, model="small"))
 
@@ -118,35 +114,66 @@ def engine_setting(starter_only, monkeypatch):
     get_settings.cache_clear()
 
 
-def test_the_engines_agree_and_share_no_transcript(engine_setting, speech_file):
-    reference = transcribe(job_for(speech_file))
-    engine_setting("auto")
-    result = transcribe(job_for(speech_file))
-
-    assert result.cached == [], "a transcript of the other engine is not served"
-    assert result.text.split() == reference.text.split()
-    assert transcribe(job_for(speech_file)).cached == ["hear", "sign"]
-
-
-def test_an_engine_without_its_package_is_refused_before_anything_is_fetched(
-    engine_setting, speech_file, monkeypatch
-):
-    engine_setting("ctranslate2")
-    monkeypatch.setattr(whisper_models, "find_spec", lambda name: None)
-
-    with pytest.raises(ModelNotInstalled, match="engine ctranslate2 requires its package"):
-        transcribe(job_for(speech_file.with_name("missing.wav")))
-    engine_setting("auto")
-    assert choose_transcription_engine(ModelChoice("tiny.en")) == "openai-whisper"
-
-
-def test_an_engine_that_cannot_load_the_model_is_refused(engine_setting, speech_file):
+@pytest.fixture
+def small_checkpoint(starter_only):
+    """A file in place of openai-whisper's checkpoint of `small`."""
     place = open_local_models().folder / "whisper" / "small.pt"
     place.parent.mkdir(parents=True)
     place.write_bytes(b"\x80\x02 not small")
-    engine_setting("ctranslate2")
 
-    with pytest.raises(InputError, match="not in CTranslate2's format"):
-        transcribe(job_for(speech_file.with_name("missing.wav"), model="small"))
+
+def test_the_engines_agree_and_share_no_transcript(engine_setting, speech_file):
+    engine_setting("ctranslate2")
+    reference = transcribe(job_for(speech_file, engine="openai-whisper"))
+    result = transcribe(job_for(speech_file, engine="auto"))
+    named = transcribe(job_for(speech_file, engine="ctranslate2"))
+
+    assert (reference.engine, result.engine, named.engine) == ("openai-whisper", "ctranslate2", "ctranslate2")
+    assert result.cached == [], "a transcript of the other engine is not served"
+    assert result.text.split() == reference.text.split()
+    assert named.cached == ["hear", "sign"], "the same engine, however it was chosen"
     engine_setting("auto")
-    assert choose_transcription_engine(ModelChoice("small")) == "openai-whisper"
+    assert transcribe(job_for(speech_file)).engine == "ctranslate2"
+
+
+def test_auto_takes_the_engine_that_can_load_the_installed_files(engine_setting, small_checkpoint):
+    engine_setting("auto")
+
+    assert choose_transcription_engine("auto", ModelChoice("tiny.en")) == ("ctranslate2", [])
+    assert choose_transcription_engine("auto", ModelChoice("small")) == ("openai-whisper", [])
+
+
+def test_auto_takes_the_reference_on_a_gpu_and_without_the_package(engine_setting, monkeypatch):
+    engine_setting("auto")
+    with monkeypatch.context() as patched:
+        patched.setattr(transcription_engine, "_computes_on_cuda", lambda: True)
+        assert choose_transcription_engine("auto", ModelChoice("tiny.en"))[0] == "openai-whisper"
+        assert choose_transcription_engine("ctranslate2", ModelChoice("tiny.en"))[0] == "ctranslate2"
+    monkeypatch.setattr(transcription_engine, "find_spec", lambda name: None)
+    assert choose_transcription_engine("auto", ModelChoice("tiny.en"))[0] == "openai-whisper"
+
+
+@pytest.mark.parametrize(("setting", "engine"), [("ctranslate2", "auto"), ("auto", "ctranslate2")])
+def test_an_engine_without_its_package_is_refused_before_anything_is_fetched(
+    engine_setting, speech_file, monkeypatch, setting, engine
+):
+    engine_setting(setting)
+    monkeypatch.setattr(transcription_engine, "find_spec", lambda name: None)
+
+    with pytest.raises(ModelNotInstalled, match="engine ctranslate2 requires its package"):
+        transcribe(job_for(speech_file.with_name("missing.wav"), engine=engine))
+
+
+def test_an_engine_that_cannot_load_the_model_is_refused(starter_only, small_checkpoint, speech_file):
+    with pytest.raises(ModelNotInstalled, match="small are not in the format"):
+        transcribe(job_for(speech_file.with_name("missing.wav"), model="small", engine="ctranslate2"))
+
+
+def test_a_substitute_of_the_engine_is_told(starter_only, speech_file, monkeypatch):
+    monkeypatch.setattr(transcription_engine, "find_spec", lambda name: None)
+
+    result = transcribe(job_for(speech_file, engine="ctranslate2", fallback=True, language="en"))
+
+    assert result.engine == "openai-whisper"
+    [warning] = result.warnings
+    assert warning.startswith("model_substituted: ") and "openai-whisper was used" in warning

@@ -1,0 +1,94 @@
+"""Choice of a job's transcription engine. Light imports: the REST API uses it too."""
+
+from importlib.util import find_spec
+from typing import Literal
+
+from musetalk_core.errors import ModelNotInstalled
+from musetalk_core.installation import setup_command
+from musetalk_core.transcription.model_choice import EngineName, ModelChoice
+from musetalk_core.warning_codes import WarningCode
+from tasks.models.install import open_local_models
+from tasks.settings import get_settings
+
+RequestedEngine = Literal["auto"] | EngineName
+
+
+def choose_transcription_engine(
+    requested: RequestedEngine, choice: ModelChoice, *, fallback: bool = False
+) -> tuple[EngineName, list[str]]:
+    """
+    Choose the engine of a job, on the machine that executes it.
+
+    Args:
+        requested: the engine that the job names; `auto` is the engine of the settings, or else the fastest
+            one that can load the installed files of the model: CTranslate2 on CPUs for files in its format,
+            otherwise openai-whisper.
+        choice:    the model of the job.
+        fallback:  use openai-whisper, with a warning, if the requested engine cannot run the model.
+
+    Returns:
+        The engine, and a warning if it is a substitute.
+
+    Raises:
+        ModelNotInstalled: the requested engine cannot run the model and `fallback` is off, or the model is
+            not installed.
+        InputError: the machine lacks the device that the settings name.
+    """
+    name, warnings = _named_engine(requested, choice, fallback=fallback)
+    if name != "auto":
+        return name, warnings
+    is_possible = _ctranslate2_problem(choice) is None and not _computes_on_cuda()
+    return ("ctranslate2" if is_possible else "openai-whisper"), []
+
+
+def check_transcription_engine(
+    requested: RequestedEngine, choice: ModelChoice, *, fallback: bool = False
+) -> list[str]:
+    """
+    Return the warning of a substituted engine. Does not look for a GPU, so that torch is not imported.
+
+    Args:
+        requested, choice, fallback: see `choose_transcription_engine`, which raises the same errors.
+    """
+    return _named_engine(requested, choice, fallback=fallback)[1]
+
+
+def _named_engine(
+    requested: RequestedEngine, choice: ModelChoice, *, fallback: bool
+) -> tuple[RequestedEngine, list[str]]:
+    """Return the engine that the job or the settings name, or its substitute; `auto` if neither names one."""
+    name = get_settings().models.transcription if requested == "auto" else requested
+    problem = _ctranslate2_problem(choice) if name == "ctranslate2" else None
+    if problem is None:
+        return name, []
+    if not fallback:
+        raise ModelNotInstalled(
+            f"{problem}. Or set `fallback: true` to use openai-whisper.", **problem.details
+        )
+    return "openai-whisper", [
+        WarningCode.MODEL_SUBSTITUTED(f"{problem}. openai-whisper was used instead of ctranslate2")
+    ]
+
+
+def _ctranslate2_problem(choice: ModelChoice) -> ModelNotInstalled | None:
+    """Return why CTranslate2 cannot run a model here; None if it can."""
+    if find_spec("ctranslate2") is None:
+        return ModelNotInstalled(
+            f"The transcription engine ctranslate2 requires its package. Run: {setup_command()}"
+        )
+    if "weights" in open_local_models().find(choice.model):
+        return ModelNotInstalled(
+            f"The installed files of {choice.size} are not in the format of the transcription engine"
+            " ctranslate2",
+            model=choice.model,
+        )
+    return None
+
+
+def _computes_on_cuda() -> bool:
+    """Return whether networks run on a GPU: CTranslate2 is not chosen there without being named."""
+    from musetalk_core.runtime.device import choose_device
+    from tasks.models.engines import runtime_config
+
+    config = runtime_config()
+    return choose_device(config.device, config.precision).torch_device.type == "cuda"
