@@ -9,6 +9,7 @@ from flows.prefect_state.flow_options import FLOW_OPTIONS
 from flows.schemas.batch import BatchJob, BatchResult
 from flows.schemas.control import DEFAULT_CONTROL, Control
 from flows.storage.job_access import check_access
+from tasks.run.retry import retry_transient
 
 
 @flow(name="batch", **FLOW_OPTIONS)
@@ -16,7 +17,7 @@ def batch(job: BatchJob, control: Control = DEFAULT_CONTROL) -> BatchResult:
     """Run one child job per row. The batch succeeds when all rows have ended; its result reports each row."""
     plan = BatchPlan(
         type=job.job_type,
-        discover_rows=lambda: DiscoveredRows(batch_rows(job)),
+        discover_rows=lambda: DiscoveredRows(batch_rows(job, retry_transient)),
         parallel=job.parallel,
         output=job.output,
         requires_valid_rows=job.on_bad_rows == "fail",

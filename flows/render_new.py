@@ -15,6 +15,7 @@ from flows.prefect_state.flow_options import FLOW_OPTIONS
 from flows.schemas.batch import BatchResult, RenderNewJob
 from flows.schemas.control import DEFAULT_CONTROL, Control
 from flows.storage.job_access import check_access
+from tasks.run.retry import retry_transient
 
 
 @flow(name="render_new", **FLOW_OPTIONS)
@@ -49,6 +50,6 @@ def _discover_rows(job: RenderNewJob, control: Control) -> DiscoveredRows:
 def _new_rows(job: RenderNewJob, windows: Sequence[TimeWindow]) -> Iterator[Row]:
     if not windows:
         return
-    for placed in rows_from_folders(job.job_type, job.places, job.defaults):
+    for placed in rows_from_folders(job.job_type, job.places, job.defaults, retry_transient):
         if any(span.contains(placed.modified) for span in windows):
             yield placed.row

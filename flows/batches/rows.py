@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 from unicodedata import normalize
 
@@ -20,6 +21,7 @@ from tasks.cache.content_keys import content_key
 from tasks.errors import ManifestInvalid
 from tasks.inputs.internal_files import InternalFile
 from tasks.inputs.sources import fetch_source, source_path
+from tasks.run.retry import Retry, call_once
 from tasks.storage.listing import StoredObject, head_object, list_folder
 
 _VIDEO_EXTENSIONS: Final = ["mp4", "mov", "mkv", "webm", "avi", "m4v", "3gp", "ts", "mts", "m2ts"]
@@ -48,9 +50,13 @@ class RowFromObjects:
     modified: datetime
 
 
-def batch_rows(job: BatchJob) -> Iterator[Row]:
+def batch_rows(job: BatchJob, retry: Retry = call_once) -> Iterator[Row]:
     """
     Yield the rows of a batch.
+
+    Args:
+        job:   the batch.
+        retry: retries of requests to the store.
 
     Raises:
         ManifestInvalid: there are more than `MAX_ROWS` rows, or the manifest is not UTF-8 text.
@@ -60,9 +66,10 @@ def batch_rows(job: BatchJob) -> Iterator[Row]:
     if job.rows is not None:
         rows = map(_check_row_access, validate_rows(job.rows, job.job_type, schema, job.defaults))
     elif job.manifest is not None:
-        rows = map(_check_row_access, _rows_from_manifest(job.manifest, job))
+        rows = map(_check_row_access, _rows_from_manifest(job.manifest, job, retry))
     else:
-        rows = (placed.row for placed in rows_from_folders(job.job_type, job.places or {}, job.defaults))
+        placed_rows = rows_from_folders(job.job_type, job.places or {}, job.defaults, retry)
+        rows = (placed.row for placed in placed_rows)
     for row in rows:
         if row.number > MAX_ROWS:
             raise ManifestInvalid(f"A batch has at most {MAX_ROWS} rows.")
@@ -76,7 +83,7 @@ def _check_row_access(row: Row) -> Row:
     return Row(row.number, row.id, None, faults) if faults else row
 
 
-def _rows_from_manifest(uri: str, job: BatchJob) -> Iterator[Row]:
+def _rows_from_manifest(uri: str, job: BatchJob, retry: Retry) -> Iterator[Row]:
     location: str | InternalFile = uri
     if uri.startswith("job://"):
         from tasks.inputs.job_outputs import (
@@ -84,7 +91,7 @@ def _rows_from_manifest(uri: str, job: BatchJob) -> Iterator[Row]:
         )
 
         location = resolve_input(uri).location
-    source = fetch_source(location, kind="text")
+    source = retry(partial(fetch_source, location, kind="text"))
     path = source_path(source)
     with path.open("rb") as file:
         start = file.read(4096)
@@ -102,7 +109,10 @@ def _rows_from_manifest(uri: str, job: BatchJob) -> Iterator[Row]:
 
 
 def rows_from_folders(
-    job_type: str, folders_by_field: Mapping[str, str], defaults: Mapping[str, Any]
+    job_type: str,
+    folders_by_field: Mapping[str, str],
+    defaults: Mapping[str, Any],
+    retry: Retry = call_once,
 ) -> Iterator[RowFromObjects]:
     """
     Pair the objects of several folders by name and yield one row per name that all folders contain.
@@ -113,15 +123,18 @@ def rows_from_folders(
         job_type:         job type of the rows.
         folders_by_field: for each field a folder, or one object for all rows.
         defaults:         fields of every job.
+        retry:            retries of requests to the store.
 
     Yields:
         Rows sorted by name. The row key covers the object versions, so a replaced object is new work.
     """
     shared_objects = {
-        field: head_object(uri) for field, uri in folders_by_field.items() if not uri.endswith("/")
+        field: retry(partial(head_object, uri))
+        for field, uri in folders_by_field.items()
+        if not uri.endswith("/")
     }
     folders = {
-        field: _group_by_stem(field, list_folder(uri))
+        field: retry(partial(_list_by_stem, field, uri))
         for field, uri in folders_by_field.items()
         if uri.endswith("/")
     }
@@ -146,10 +159,10 @@ def rows_from_folders(
         yield RowFromObjects(_check_row_access(replace(row, key=key)), newest)
 
 
-def _group_by_stem(field: str, objects: Iterator[StoredObject]) -> dict[str, list[StoredObject]]:
+def _list_by_stem(field: str, folder: str) -> dict[str, list[StoredObject]]:
     extensions = _EXTENSIONS_BY_FIELD.get(field)
     by_stem: defaultdict[str, list[StoredObject]] = defaultdict(list)
-    for listed in objects:
+    for listed in list_folder(folder):
         if extensions is None or listed.uri.rpartition(".")[2].lower() in extensions:
             by_stem[normalize("NFC", listed.stem)].append(listed)
     return by_stem

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from tasks.catalog.output_index import IndexedOutput, index_output
 from tasks.catalog.outputs import LINEAGE_SUFFIX, PublishedFile, publish_note
 from tasks.refs import SourceFile, job_file_name
 from tasks.run.reports import Report, write_artifact
+from tasks.run.retry import retry_transient
 from tasks.settings import get_settings
 from tasks.storage.redaction import redact_secrets
 
@@ -68,11 +70,12 @@ def write_manifest(facts: ProvenanceFacts, report: Report, cached: list[str]) ->
         write_artifact(LINEAGE_KEY, manifest.model_dump(mode="json"), to_markdown(manifest))
         for output in facts.outputs:
             hashes = [output.sha256, *([output.unsigned_sha256] if output.unsigned_sha256 else [])]
-            index_output(hashes, IndexedOutput(job=manifest.job, name=output.name, tenant=facts.tenant))
+            indexed = IndexedOutput(job=manifest.job, name=output.name, tenant=facts.tenant)
+            retry_transient(partial(index_output, hashes, indexed))
         if get_settings().store.lineage_files:
             content = manifest.model_dump_json(indent=1)
             for output in facts.outputs:
-                publish_note(output, LINEAGE_SUFFIX, content)
+                retry_transient(partial(publish_note, output, LINEAGE_SUFFIX, content))
     except Exception as error:
         _log.warning("the provenance manifest was not written: %s", error)
 

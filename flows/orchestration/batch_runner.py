@@ -29,7 +29,8 @@ from tasks.catalog.output_locations import check_output_location
 from tasks.catalog.outputs import publish_table
 from tasks.errors import ManifestInvalid
 from tasks.file_names import fit_name
-from tasks.storage.json_lines import BATCHES_PREFIX, has_lines, read_lines, write_lines
+from tasks.run.retry import retry_transient
+from tasks.storage.json_lines import BATCHES_PREFIX, has_lines, local_lines, read_lines, write_lines
 
 _MAX_PROBLEMS: Final = 100
 """Maximum number of unsuccessful rows in the result."""
@@ -107,18 +108,19 @@ def run_batch(plan: BatchPlan, report: RunReport) -> BatchResult:
         discovered = plan.discover_rows()
         until = discovered.until.isoformat() if discovered.until else None
         write_lines(key, chain([{"until": until}], _validated_records(plan, discovered.rows)))
-    total = sum(1 for _ in _read_records(key))
-    dispatcher, known_rows = Dispatcher(children, plan.parallel), set[int]()
-    with dispatcher.cancel_on_exit(), ChildEvents(children.parents) as events:
-        slot = PoolSlot(report.client, report.run, events)
-        _run_children(plan, key, total, dispatcher, slot, report, known_rows)
-    result = _write_result_table(plan, key, name, known_rows, dispatcher, children)
+    with local_lines(key) as lines:
+        total = sum(1 for _ in _read_records(lines))
+        dispatcher, known_rows = Dispatcher(children, plan.parallel), set[int]()
+        with dispatcher.cancel_on_exit(), ChildEvents(children.parents) as events:
+            slot = PoolSlot(report.client, report.run, events)
+            _run_children(plan, lines, total, dispatcher, slot, report, known_rows)
+        result = _write_result_table(plan, lines, name, known_rows, dispatcher, children)
     report.finish(result, total, total)
     return result
 
 
-def _read_records(key: str) -> Iterator[dict[str, Any]]:
-    return islice(read_lines(key), 1, None)
+def _read_records(lines: Path) -> Iterator[dict[str, Any]]:
+    return islice(read_lines(lines), 1, None)
 
 
 def _validated_records(plan: BatchPlan, rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
@@ -152,7 +154,7 @@ def _to_record(row: Row) -> dict[str, Any]:
 
 def _run_children(
     plan: BatchPlan,
-    key: str,
+    lines: Path,
     total: int,
     dispatcher: Dispatcher,
     slot: PoolSlot,
@@ -160,7 +162,7 @@ def _run_children(
     known_rows: set[int],
 ) -> None:
     """Submit all rows and wait for their child jobs."""
-    pending = (line for line in _read_records(key) if line["job"] is not None)
+    pending = (line for line in _read_records(lines) if line["job"] is not None)
     row = next(pending, None)
     submitted = 0
     while True:
@@ -178,23 +180,23 @@ def _run_children(
 
 
 def _write_result_table(
-    plan: BatchPlan, key: str, name: str, known_rows: set[int], dispatcher: Dispatcher, children: ChildJobs
+    plan: BatchPlan, lines: Path, name: str, known_rows: set[int], dispatcher: Dispatcher, children: ChildJobs
 ) -> BatchResult:
     """Write the result table: one line per row, in row order."""
     result_counts = _ResultCounts(plan.type)
     shown_rows: list[dict[str, Any]] = []
-    lines = (line for line in _read_records(key) if line["row"] not in known_rows)
+    reported = (line for line in _read_records(lines) if line["row"] not in known_rows)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         with path.open("w", encoding="utf-8") as file:
-            while chunk := list(islice(lines, _ROWS_PER_READ)):
+            while chunk := list(islice(reported, _ROWS_PER_READ)):
                 for view in _row_views(chunk, dispatcher, children):
                     result_counts.add(view)
                     file.write(view.model_dump_json(exclude_defaults=True) + "\n")
                     if len(shown_rows) < _MAX_SHOWN_ROWS:
                         shown = view.model_dump(mode="json", exclude={"faults", "uri"})
                         shown_rows.append(shown | {"warnings": codes_of(view.warnings)})
-        stored = publish_table(path, name, plan.output)
+        stored = retry_transient(lambda: publish_table(path, name, plan.output))
         write_batch_manifest(stored, result_counts.children, result_counts.jobs - len(result_counts.children))
     if shown_rows:
         create_table_artifact(key="rows", table=shown_rows, description="Outcome of each row (the first 200)")
@@ -209,7 +211,7 @@ def _write_result_table(
         problems=result_counts.problems,
         name=stored.name,
         files={stored.name: stored.ref},
-        until=next(read_lines(key))["until"],
+        until=next(read_lines(lines))["until"],
         warnings=result_counts.warnings.texts(),
     )
 

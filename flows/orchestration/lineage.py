@@ -17,6 +17,7 @@ from flows.schemas.lineage import LINEAGE_KEY, InputFile, Lineage, OutputFile, P
 from flows.storage.output_uris import public_uri
 from tasks.catalog.outputs import LINEAGE_SUFFIX, PublishedFile, publish_note
 from tasks.run.reports import write_artifact
+from tasks.run.retry import retry_transient
 from tasks.run.tenancy import current_tenant
 from tasks.settings import get_settings
 
@@ -57,7 +58,8 @@ def write_batch_manifest(stored: PublishedFile, children: Sequence[PartJob], lef
     def write() -> Lineage:
         manifest = _batch_manifest(stored, children, left_out)
         if get_settings().store.lineage_files:
-            publish_note(stored, LINEAGE_SUFFIX, manifest.model_dump_json(indent=1))
+            content = manifest.model_dump_json(indent=1)
+            retry_transient(lambda: publish_note(stored, LINEAGE_SUFFIX, content))
         return manifest
 
     _write_safely(write)

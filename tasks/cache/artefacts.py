@@ -21,6 +21,7 @@ from tasks.cache.leases import Leases
 from tasks.cache.remote_mirror import Mirror
 from tasks.errors import ObjectMissing
 from tasks.refs import Artefact
+from tasks.run.retry import retry_transient
 from tasks.settings import get_settings
 from tasks.storage.resumable_file import translate_disk_errors
 
@@ -199,16 +200,20 @@ class ArtefactCache:
         return self.find(kind, key) is not None
 
     def exists(self, kind: str, key: str) -> bool:
-        """Return whether this machine or the object store has an entry, without leasing it."""
+        """
+        Return whether this machine or the object store has an entry, without leasing it.
+
+        The API asks, too: a request that fails is not retried.
+        """
         entry = self._entry(kind, key)
         if entry.folder.is_dir():
             return True
         mirror = self._mirror()
-        return mirror is not None and mirror.find(kind, key) is not None
+        return mirror is not None and mirror.without_retries().find(kind, key) is not None
 
     def delete(self, kind: str, key: str) -> bool:
         """
-        Delete an entry on this machine and in the object store.
+        Delete an entry on this machine and in the object store. A request that fails is not retried.
 
         Returns:
             False if another process of this machine uses the entry: the local copy is kept for now.
@@ -216,7 +221,7 @@ class ArtefactCache:
         entry = self._entry(kind, key)
         mirror = self._mirror()
         if mirror is not None and (mirror_marker(entry.folder).exists() or not entry.folder.is_dir()):
-            mirror.remove(kind, key)
+            mirror.without_retries().remove(kind, key)
         with exclusive_lock(self._leases.evict_lock):
             if entry.name in self._leases.active(others_only=True):
                 return False
@@ -340,10 +345,15 @@ def _open_cache(folder: Path, cache_bytes: int, min_free_bytes: int) -> Artefact
 
 
 def _store_mirror() -> Mirror | None:
-    """Return the mirror if the system's own store is in S3; a folder store needs none."""
+    """
+    Return the mirror if the system's own store is in S3; a folder store needs none.
+
+    Its requests are retried here and not by tasks alone: flows look up entries between their tasks, and
+    Prefect does when it loads the result of an earlier run.
+    """
     from tasks.storage.home_store import home_store, store_is_remote
 
-    return Mirror(home_store()) if store_is_remote() else None
+    return Mirror(home_store(), retry_transient) if store_is_remote() else None
 
 
 refs.register_artefact_check(lambda kind, key: artefact_cache().has(kind, key))

@@ -1,11 +1,13 @@
 """Remote mirror of the cache: copies of shared entries in the object store, for other workers."""
 
 import json
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 from tasks.errors import ObjectMissing, StorageError
 from tasks.refs import Artefact, is_file_name
+from tasks.run.retry import Retry, call_once
 from tasks.storage.object_store import ObjectStore, read_small
 
 _PREFIX = "artefacts/"
@@ -21,8 +23,20 @@ class Mirror:
     files.
     """
 
-    def __init__(self, objects: ObjectStore) -> None:
+    def __init__(self, objects: ObjectStore, retry: Retry = call_once) -> None:
+        """
+        Open the mirror in a store.
+
+        Args:
+            objects: the store.
+            retry:   retries of each request; a damaged entry is an error at once.
+        """
         self._objects = objects
+        self._retry = retry
+
+    def without_retries(self) -> "Mirror":
+        """Return the same mirror without retries, for callers that should learn of an outage at once."""
+        return Mirror(self._objects)
 
     def find(self, kind: str, key: str) -> Artefact | None:
         """Return the entry if it was uploaded completely, else None."""
@@ -36,9 +50,11 @@ class Mirror:
         base, upload = _entry_prefix(artefact.kind, artefact.key), uuid4().hex
         sizes: dict[str, int] = {}
         for name in artefact.files:
-            sizes[name] = self._objects.upload(folder / name, f"{base}/{upload}/{name}").size
+            path, target = folder / name, f"{base}/{upload}/{name}"
+            sizes[name] = self._retry(partial(self._objects.upload, path, target)).size
         manifest = json.dumps({"folder": upload, "files": sizes}).encode()
-        self._objects.put_bytes(f"{base}/{_MANIFEST}", manifest, "application/json")
+        put = partial(self._objects.put_bytes, f"{base}/{_MANIFEST}", manifest, "application/json")
+        self._retry(put)
 
     def fetch(self, kind: str, key: str, into: Path) -> Artefact:
         """
@@ -53,7 +69,8 @@ class Mirror:
             raise ObjectMissing(f"the {kind} cache entry {key[:12]}… is no longer in the store", key=key)
         upload, sizes = manifest
         for name, size in sizes.items():
-            info = self._objects.download(f"{_entry_prefix(kind, key)}/{upload}/{name}", None, into / name)
+            source = f"{_entry_prefix(kind, key)}/{upload}/{name}"
+            info = self._retry(partial(self._objects.download, source, None, into / name))
             if info.size != size:
                 raise StorageError(f"the {kind} cache entry {key[:12]}… in the store is damaged", key=key)
         return _to_artefact(kind, key, sizes)
@@ -61,13 +78,14 @@ class Mirror:
     def remove(self, kind: str, key: str) -> None:
         """Delete an entry: the manifest first, then the files."""
         base = _entry_prefix(kind, key)
-        self._objects.delete(f"{base}/{_MANIFEST}")
-        for info in list(self._objects.list(f"{base}/")):
-            self._objects.delete(info.key)
+        self._retry(partial(self._objects.delete, f"{base}/{_MANIFEST}"))
+        for info in self._retry(lambda: list(self._objects.list(f"{base}/"))):
+            self._retry(partial(self._objects.delete, info.key))
 
     def _read_manifest(self, kind: str, key: str) -> tuple[str, dict[str, int]] | None:
+        read = partial(read_small, self._objects, f"{_entry_prefix(kind, key)}/{_MANIFEST}")
         try:
-            data = json.loads(read_small(self._objects, f"{_entry_prefix(kind, key)}/{_MANIFEST}"))
+            data = json.loads(self._retry(read))
             upload, sizes = (
                 str(data["folder"]),
                 {str(name): int(size) for name, size in data["files"].items()},

@@ -1,20 +1,34 @@
-"""Retries of requests to the Prefect server while it is unavailable."""
+"""Retries of requests to the Prefect server and to the system's own store while they are unavailable."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import httpx
 from tenacity import AsyncRetrying, Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
+from musetalk_core.errors import RenderError
 from tasks.run.cancellation import raise_if_cancelled
 
 T = TypeVar("T")
 
 RETRY_LIMIT_S: Final = 900.0
 """Default time in seconds for which a request is retried: longer than a restart of the server."""
+
+
+class Retry(Protocol):
+    """A policy of retries: makes a request that is safe to repeat, and repeats it if it fails."""
+
+    def __call__(self, call: Callable[[], T], /) -> T:
+        """Return what the request returns; raise its last error."""
+        ...
+
+
+STORE_RETRY_LIMIT_S: Final = 30.0
+"""Time in seconds for which a request to the store is retried: about as long as a task retries."""
 _MAX_DELAY_S: Final = 5.0
+_CANCELLATION_CHECK_S: Final = 0.5
 _TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERROR: Final = 500
 
@@ -24,6 +38,11 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code >= _SERVER_ERROR or error.response.status_code == _TOO_MANY_REQUESTS
     return isinstance(error, httpx.TransportError | OSError)
+
+
+def is_transient_error(error: BaseException) -> bool:
+    """Return whether an error is worth a retry: an OSError, or a RenderError that is marked as retryable."""
+    return error.retryable if isinstance(error, RenderError) else isinstance(error, OSError)
 
 
 def retry_while_unavailable(call: Callable[[], T], limit_s: float = RETRY_LIMIT_S) -> T:
@@ -39,6 +58,28 @@ def retry_while_unavailable(call: Callable[[], T], limit_s: float = RETRY_LIMIT_
         Exception: any other error of the call, at once.
     """
     return Retrying(sleep=_cancellable_sleep, **_policy(limit_s, is_outage, 0.3, _MAX_DELAY_S))(call)
+
+
+def call_once(call: Callable[[], T], /) -> T:
+    """Make a request without retries: the policy of the API, whose clients repeat requests themselves."""
+    return call()
+
+
+def retry_transient(call: Callable[[], T], /, limit_s: float = STORE_RETRY_LIMIT_S) -> T:
+    """
+    Make a request to the store, and repeat it while its error is transient.
+
+    For code of a job that is not part of a task: Prefect retries tasks, but not the code between them.
+
+    Args:
+        call:    makes the request; must be safe to repeat.
+        limit_s: seconds after which the last error is raised.
+
+    Raises:
+        Cancelled: the job was canceled while the request was retried.
+        Exception: any other error of the call, at once.
+    """
+    return Retrying(sleep=_cancellable_sleep, **_policy(limit_s, is_transient_error, 0.5, _MAX_DELAY_S))(call)
 
 
 async def retry_while_unavailable_async(
@@ -80,5 +121,7 @@ def _policy(
 
 
 def _cancellable_sleep(seconds: float) -> None:
-    raise_if_cancelled()
-    time.sleep(seconds)
+    end = time.monotonic() + seconds
+    while (remaining := end - time.monotonic()) > 0:
+        raise_if_cancelled()
+        time.sleep(min(remaining, _CANCELLATION_CHECK_S))

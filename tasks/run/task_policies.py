@@ -9,8 +9,8 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.tasks import Task
 
-from musetalk_core.errors import RenderError
 from tasks.run.former_result_types import register_former_modules
+from tasks.run.retry import is_transient_error
 from tasks.tracing.spans import span
 
 # here, because every module with a cached task imports its policy from this one
@@ -33,9 +33,8 @@ def traced(step: Callable[P, T]) -> Callable[P, T]:
 
 
 def is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Return whether an error is worth a retry: an OSError, or a RenderError that is marked as retryable."""
-    error = state.result(raise_on_failure=False)
-    return error.retryable if isinstance(error, RenderError) else isinstance(error, OSError)
+    """Return whether the error of a task is worth a retry, see `is_transient_error`."""
+    return is_transient_error(state.result(raise_on_failure=False))
 
 
 def _content_key(context: TaskRunContext, inputs: dict[str, Any]) -> str:

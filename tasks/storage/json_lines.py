@@ -6,15 +6,19 @@ Imports no torch: the REST API uses this module.
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from tasks.errors import OutputExists
+from tasks.run.retry import retry_transient
 from tasks.storage.home_store import home_store
 
 BATCHES_PREFIX: Final = "batches/"
 """Key prefix of the rows of batches in the system's own store."""
+_FILE: Final = "lines.jsonl"
 
 
 def write_lines(key: str, lines: Iterable[Any]) -> None:
@@ -26,31 +30,42 @@ def write_lines(key: str, lines: Iterable[Any]) -> None:
         lines: JSON values, one per line.
 
     Raises:
-        StorageError, UploadFailed: the lines could not be stored.
+        StorageError, UploadFailed: the lines could not be stored, in spite of retries.
     """
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "lines"
+        path = Path(folder) / _FILE
         with path.open("w", encoding="utf-8") as file:
             file.writelines(f"{json.dumps(line, separators=(',', ':'))}\n" for line in lines)
+        upload = partial(home_store().upload, path, key, "application/x-ndjson", overwrite=False)
         try:
-            home_store().upload(path, key, "application/x-ndjson", overwrite=False)
+            retry_transient(upload)
         except OutputExists:
             return  # another attempt of the same job wrote them first
 
 
 def has_lines(key: str) -> bool:
-    """Return whether lines were stored under a key."""
-    return home_store().find(key) is not None
+    """Return whether lines were stored under a key. Raises StorageError if retries do not help."""
+    return retry_transient(partial(home_store().find, key)) is not None
 
 
-def read_lines(key: str) -> Iterator[Any]:
+@contextmanager
+def local_lines(key: str) -> Generator[Path]:
     """
-    Yield the JSON values that were stored under a key; the object is streamed.
+    Download the lines that were stored under a key to a temporary file, which `read_lines` reads.
+
+    A batch reads its rows while it runs, for hours: no response of the store may stay open that long.
 
     Raises:
-        ObjectMissing, StorageError: the object cannot be read.
+        ObjectMissing, StorageError: the object cannot be read, in spite of retries.
     """
-    incomplete_line = b""
-    for block in home_store().read(key):
-        *complete_lines, incomplete_line = (incomplete_line + block).split(b"\n")
-        yield from (json.loads(line) for line in complete_lines)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / _FILE
+        retry_transient(partial(home_store().download, key, None, path))
+        yield path
+
+
+def read_lines(path: Path) -> Iterator[Any]:
+    """Yield the JSON values of a file of JSON lines, one at a time."""
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield json.loads(line)
