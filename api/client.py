@@ -17,9 +17,9 @@ from uuid import uuid4
 
 import httpx
 
+from api.client_transport import http_client
 from api.local_files import find_local_file, local_file_name, map_media_fields, missing_file_message
 from api.resumable_client import MIN_BYTES, ResumableUpload
-from flows.registry import JOB_TYPES
 from musetalk_core.installation import command
 
 FINAL_STATUSES = frozenset({"succeeded", "failed", "canceled", "aborted"})
@@ -76,11 +76,7 @@ class MusetalkClient:
         """
         self.server = (server if "://" in server else f"http://{server}").rstrip("/")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        # shorter than the server's keep-alive of 5 s, so that no request uses a connection that is closing
-        limits = httpx.Limits(keepalive_expiry=4.0)
-        self._http = httpx.Client(
-            base_url=self.server, headers=headers, timeout=60.0, limits=limits, trust_env=False
-        )
+        self._http = http_client(self.server, headers)
         self._uploaded: dict[str, str] = {}
         """Reference of each uploaded file by its SHA-256."""
 
@@ -123,6 +119,8 @@ class MusetalkClient:
         Returns:
             The parameters with references instead of paths.
         """
+        from flows.registry import JOB_TYPES  # takes longer to import than a request to send
+
         schema = JOB_TYPES[job_type].job if job_type in JOB_TYPES else None
         return map_media_fields(schema, job, lambda value: self.reference(value, folder))
 

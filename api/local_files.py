@@ -5,11 +5,10 @@ import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from pydantic import BaseModel
-
-from tasks.refs import media_fields
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 _WINDOWS_RESERVED_CHARACTERS = re.compile(r'[<>:"|?*\\]')
 _WINDOWS_DEVICE_NAMES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
@@ -55,7 +54,7 @@ def missing_file_message(path: Path) -> str:
 
 
 def map_media_fields(
-    schema: type[BaseModel] | None, fields: Mapping[str, Any], change: Callable[[str], str]
+    schema: "type[BaseModel] | None", fields: Mapping[str, Any], change: Callable[[str], str]
 ) -> dict[str, Any]:
     """
     Return fields in which the text of each media field is replaced.
@@ -67,6 +66,10 @@ def map_media_fields(
     """
     if schema is None:
         return dict(fields)
+    from pydantic import BaseModel
+
+    from tasks.refs import media_fields
+
     media = media_fields(schema)
 
     def changed(name: str, value: Any) -> Any:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import rich.console
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Job = Mapping[str, Any]
 BATCH_TYPES: Final = frozenset({"batch", "render_new"})
@@ -21,18 +22,22 @@ _LINE_TIMES_S: Final = (5.0, 15.0, 30.0, 60.0)
 """Elapsed times in seconds at which a plain log gets a line; then every minute."""
 
 
-def output_console() -> rich.console.Console:
+def output_console() -> "Console":
     """Return a console on standard output."""
-    return rich.console.Console(highlight=False, soft_wrap=True)
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)
 
 
-def error_console() -> rich.console.Console:
+def error_console() -> "Console":
     """Return a console on standard error."""
-    return rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def show_progress(out: rich.console.Console, title: str = "") -> Generator[Callable[[Job], None]]:
+def show_progress(out: "Console", title: str = "") -> Generator[Callable[[Job], None]]:
     """
     Show a job's progress while the block runs.
 
@@ -60,7 +65,7 @@ def _with_title(title: str, text: str) -> str:
     return f"{title}: {text}" if title else text
 
 
-def _plain_progress_callback(out: rich.console.Console, title: str) -> Callable[[Job], None]:
+def _plain_progress_callback(out: "Console", title: str) -> Callable[[Job], None]:
     last_shown: list[tuple[str, int]] = []
 
     def show(job: Job) -> None:
@@ -78,7 +83,7 @@ def _plain_progress_callback(out: rich.console.Console, title: str) -> Callable[
 
 
 @contextmanager
-def show_activity(out: rich.console.Console, text: str) -> Generator[None]:
+def show_activity(out: "Console", text: str) -> Generator[None]:
     """
     Show an activity of unknown duration while the block runs.
 
@@ -97,7 +102,7 @@ def show_activity(out: rich.console.Console, text: str) -> Generator[None]:
 
 
 @contextmanager
-def show_waiting(out: rich.console.Console) -> Generator[WaitCallback]:
+def show_waiting(out: "Console") -> Generator[WaitCallback]:
     """
     Show what is awaited, and for how long, while the block runs.
 

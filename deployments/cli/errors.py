@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from deployments.console import error_console
-
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
@@ -53,7 +51,7 @@ def user_errors() -> Generator[None]:
     except Exception as error:
         lines, status = _user_messages(error)
         for line in lines:
-            error_console().print(f"musetalk: {with_program(line)}", markup=False)
+            typer.echo(f"musetalk: {with_program(line)}", err=True)
         if not lines:
             raise
         raise typer.Exit(status) from error
@@ -61,25 +59,37 @@ def user_errors() -> Generator[None]:
 
 def _user_messages(error: Exception) -> tuple[list[str], int]:
     """Return the lines to print for an error and the exit status; no lines for an unexpected error."""
+    if isinstance(error, UsageError):
+        return str(error).splitlines(), EXIT_USAGE
+    from api.client import ApiError, ApiUnreachable, LocalFileMissing, RequestRejected
+
+    match error:
+        case ApiUnreachable():
+            return [str(error)], EXIT_UNREACHABLE
+        case LocalFileMissing() | RequestRejected():
+            return [str(error)], EXIT_USAGE
+        case ApiError():
+            return [str(error)], EXIT_FAILED
+        case _:
+            return _service_messages(error)
+
+
+def _service_messages(error: Exception) -> tuple[list[str], int]:
+    """Return what `_user_messages` does for errors of services and settings, which import large modules."""
     from pydantic import ValidationError
 
     from api.auth.api_keys import PublicWithoutKeys
     from api.auth.key_file import KeyFileError
-    from api.client import ApiError, ApiUnreachable, LocalFileMissing, RequestRejected
     from deployments.stack.redis import RedisUnusable
     from deployments.stack.supervisor import StackError
     from musetalk_core.errors import InputError, ModelNotInstalled, RenderError
 
     match error:
-        case ApiUnreachable():
-            return [str(error)], EXIT_UNREACHABLE
-        case UsageError():
-            return str(error).splitlines(), EXIT_USAGE
-        case LocalFileMissing() | RequestRejected() | KeyFileError() | PublicWithoutKeys():
+        case KeyFileError() | PublicWithoutKeys():
             return [str(error)], EXIT_USAGE
         case InputError() if not isinstance(error, ModelNotInstalled):
             return [str(error)], EXIT_USAGE
-        case ApiError() | StackError() | RedisUnusable() | RenderError() | TimeoutError():
+        case StackError() | RedisUnusable() | RenderError() | TimeoutError():
             return [str(error)], EXIT_FAILED
         case ValidationError():
             return [_setting_message(fault) for fault in error.errors()], EXIT_USAGE

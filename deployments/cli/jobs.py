@@ -23,7 +23,6 @@ from deployments.cli.options import (
     watch_job,
 )
 from deployments.cli.suggestions import require_choice
-from deployments.console import error_console
 
 
 class SubmitCommand(TyperCommand):
@@ -146,16 +145,11 @@ def jobs(
     key: KeyOption = None,
 ) -> None:
     """List jobs, newest first."""
-    from deployments.cli.parameters import require_job_type
     from deployments.console import job_row
-    from flows.prefect_state.status import Status
 
     filters = {"status": status or [], "type": job_type or [], "tag": tag or []}
     with user_errors():
-        for name in filters["type"]:
-            require_job_type(name)
-        for name in filters["status"]:
-            require_choice("--status", name, get_args(Status))
+        _check_filters(filters["type"], filters["status"])
         found = client_for(server, key).jobs(limit, **filters)
         if as_json:
             print_json(list(found))
@@ -165,7 +159,21 @@ def jobs(
             typer.echo(job_row(job))
             is_empty = False
         if is_empty:
-            error_console().print("No jobs match." if any(filters.values()) else "There are no jobs yet.")
+            typer.echo("No jobs match." if any(filters.values()) else "There are no jobs yet.", err=True)
+
+
+def _check_filters(job_types: list[str], statuses: list[str]) -> None:
+    """Check the filters of a list; the modules that know the valid words are imported only for a filter."""
+    if job_types:
+        from deployments.cli.parameters import require_job_type
+
+        for name in job_types:
+            require_job_type(name)
+    if statuses:
+        from flows.prefect_state.status import Status
+
+        for name in statuses:
+            require_choice("--status", name, get_args(Status))
 
 
 def logs(
@@ -229,7 +237,7 @@ def cancel(
     job_id: JobArgument, as_json: JsonOption = False, server: ServerOption = None, key: KeyOption = None
 ) -> None:
     """Request the cancellation of a job."""
-    from flows.prefect_state.status import FINAL_STATUSES
+    from api.client import FINAL_STATUSES
 
     with user_errors():
         client = client_for(server, key)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import typer
 
 from deployments.cli.errors import UsageError, program, read_settings, user_errors
+from deployments.cli.lazy_group import CommandGroup
 from deployments.cli.options import JsonOption, print_json
 from deployments.console import output_console
 
 if TYPE_CHECKING:
     from api.auth.key_file import ApiKey
 
-app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
+app = typer.Typer(cls=CommandGroup, help="API keys: create, list, revoke.", no_args_is_help=True)
 
 Scope = Literal["submit", "read", "cancel", "admin"]
 _DEFAULT_SCOPES = ("submit", "read", "cancel")

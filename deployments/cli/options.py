@@ -133,9 +133,8 @@ def finish_job(
         print_json(job)
         return
     typer.echo(job["id"])
-    hints = error_console()
-    hints.print(f"Progress: {program()} watch {job['id']}", markup=False)
-    hints.print(f"Result:   {program()} result {job['id']} -o FILE", markup=False)
+    typer.echo(f"Progress: {program()} watch {job['id']}", err=True)
+    typer.echo(f"Result:   {program()} result {job['id']} -o FILE", err=True)
 
 
 def watch_job(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments.cli.errors import UsageError, read_settings, user_errors
+from deployments.cli.lazy_group import CommandGroup
 from deployments.cli.options import JsonOption, print_json
 from deployments.console import output_console
 from musetalk_core.installation import command
@@ -12,8 +13,10 @@ from musetalk_core.installation import command
 if TYPE_CHECKING:
     from tasks.settings import Settings
 
-app = typer.Typer(help="Signed provenance (Content Credentials) of outputs.", no_args_is_help=True)
-keys = typer.Typer(help="Keys that sign outputs: show, make, rotate.", no_args_is_help=True)
+app = typer.Typer(
+    cls=CommandGroup, help="Signed provenance (Content Credentials) of outputs.", no_args_is_help=True
+)
+keys = typer.Typer(cls=CommandGroup, help="Keys that sign outputs: show, make, rotate.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 
 

@@ -61,7 +61,7 @@ def _one_server_settings(home: Path | None, port: int | None) -> "Settings":
 
     settings, warning = without_absent_legacy_redis(read_settings(home, port))
     if warning:
-        error_console().print(f"musetalk: {warning}", markup=False)
+        typer.echo(f"musetalk: {warning}", err=True)
     return settings
 
 

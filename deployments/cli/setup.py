@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import rich.console
 import typer
 
 from deployments.cli.errors import EXIT_FAILED, program, read_settings, user_errors
@@ -12,6 +11,8 @@ from deployments.cli.options import JsonOption, print_json
 from deployments.console import error_console, output_console, show_activity
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from tasks.settings import Settings
 
 _CHECKS = ("home", "ffmpeg", "weights", "store", "disk")
@@ -56,7 +57,7 @@ def setup(
 
 def guided_setup(
     settings: "Settings",
-    out: rich.console.Console,
+    out: "Console",
     *,
     neural: bool | None = None,
     model: str = "musetalk",
@@ -86,7 +87,7 @@ def guided_setup(
     return report
 
 
-def _run_checks(settings: "Settings", out: rich.console.Console) -> list[dict[str, Any]]:
+def _run_checks(settings: "Settings", out: "Console") -> list[dict[str, Any]]:
     from deployments.stack.doctor import run_checks
 
     with show_activity(out, "checking this computer"):
@@ -96,7 +97,7 @@ def _run_checks(settings: "Settings", out: rich.console.Console) -> list[dict[st
     return [finding.as_dict() for finding in findings]
 
 
-def _describe_model(name: str, out: rich.console.Console) -> dict[str, Any]:
+def _describe_model(name: str, out: "Console") -> dict[str, Any]:
     """Print and return what the model needs: files that are missing, their size, and licences."""
     from musetalk_core.model_registry.registry import resolve_models
     from tasks.models.install import open_local_models
@@ -120,7 +121,7 @@ def _describe_model(name: str, out: rich.console.Console) -> dict[str, Any]:
     return {"name": name, "missing_bytes": missing_bytes, "folder": local_models.folder, "models": rows}
 
 
-def _measure_speed(settings: "Settings", out: rich.console.Console) -> dict[str, Any] | None:
+def _measure_speed(settings: "Settings", out: "Console") -> dict[str, Any] | None:
     from dataclasses import asdict
     from importlib.util import find_spec
 
@@ -135,7 +136,7 @@ def _measure_speed(settings: "Settings", out: rich.console.Console) -> dict[str,
     return asdict(estimate)
 
 
-def _is_wanted(neural: bool | None, out: rich.console.Console) -> bool:
+def _is_wanted(neural: bool | None, out: "Console") -> bool:
     if neural is not None:
         return neural
     if not sys.stdin.isatty():
@@ -144,7 +145,7 @@ def _is_wanted(neural: bool | None, out: rich.console.Console) -> bool:
     return typer.confirm("Download it now?", default=False)
 
 
-def _verify(name: str, out: rich.console.Console) -> dict[str, Any]:
+def _verify(name: str, out: "Console") -> dict[str, Any]:
     """Verify the installed files of a model and of those that it requires."""
     from musetalk_core.model_registry.registry import resolve_models
     from musetalk_core.model_registry.verify import verify_model

@@ -1,15 +1,18 @@
 """Suggestions for misspelled words: job types, parameters, options and values."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING
 
 from deployments.cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ` Did you mean …?` for the known word that is most similar to a word; empty if none is."""
+    from difflib import get_close_matches
+
     matches = get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
     return f" Did you mean {matches[0]}?" if matches else ""
 
@@ -36,7 +39,7 @@ def join_words(words: Iterable[str]) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
-def parameter_paths(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:
+def parameter_paths(schema: "type[BaseModel]", prefix: str = "") -> Iterator[str]:
     """Yield the names of all parameters of a job as `--set` takes them, for example `encode.crf`."""
     for name, field in schema.model_fields.items():
         yield prefix + name
@@ -44,8 +47,10 @@ def parameter_paths(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield from parameter_paths(nested, f"{prefix}{name}.")
 
 
-def nested_schema(schema: type[BaseModel], name: str) -> type[BaseModel] | None:
+def nested_schema(schema: "type[BaseModel]", name: str) -> "type[BaseModel] | None":
     """Return the schema of a field that is an object; None for any other field."""
+    from pydantic import BaseModel
+
     field = schema.model_fields.get(name)
     annotation = field.annotation if field is not None else None
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None

@@ -10,15 +10,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import rich.console
 import typer
 
 from deployments.cli.errors import EXIT_FAILED, program, read_settings, user_errors
+from deployments.cli.lazy_group import CommandGroup
 from deployments.cli.options import JsonOption, print_json
 from deployments.console import error_console, output_console
 from musetalk_core.installation import setup_command
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, TaskID
 
     from musetalk_core.model_registry.local_models import LocalModels
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from tasks.models.atomic_install import ProgressListener
 
 
-app = typer.Typer(help="Models on this computer: list, pull, verify.", no_args_is_help=True)
+app = typer.Typer(cls=CommandGroup, help="Models on this computer: list, pull, verify.", no_args_is_help=True)
 NamesArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[NAME]...", help="Models or groups, as `list` shows them.")
 ]
@@ -150,7 +151,7 @@ def pull(
 
 
 def pull_models(
-    names: list[str], folder: Path | None, out: rich.console.Console, *, accept_licences: bool = False
+    names: list[str], folder: Path | None, out: "Console", *, accept_licences: bool = False
 ) -> dict[str, Any]:
     """
     Download or copy models and those that they require, and report what was added.
@@ -185,7 +186,7 @@ def pull_models(
     return {"added": list(pulled_files), "models": model_names, "folder": models_folder}
 
 
-def _verify_starter_models(out: rich.console.Console) -> None:
+def _verify_starter_models(out: "Console") -> None:
     """Verify the models that are part of the installation."""
     from musetalk_core.model_registry.registry import GROUPS, MODELS
     from musetalk_core.model_registry.verify import verify_model as verified
@@ -264,7 +265,7 @@ def _source_label(model: "Model") -> str:
 
 
 @contextmanager
-def show_downloads(out: rich.console.Console) -> Generator["ProgressListener"]:
+def show_downloads(out: "Console") -> Generator["ProgressListener"]:
     """
     Return a reporter of download progress for the duration of the block.
 
@@ -291,7 +292,7 @@ def show_downloads(out: rich.console.Console) -> Generator["ProgressListener"]:
 class PlainDownloadProgress:
     """Prints a line for each complete file, and one every 10 percent of a large file."""
 
-    def __init__(self, out: rich.console.Console) -> None:
+    def __init__(self, out: "Console") -> None:
         self._out = out
         self._file, self._size_bytes, self._done_bytes, self._reported_percent = "", 0, 0, 0
 
@@ -319,7 +320,7 @@ class PlainDownloadProgress:
 class DownloadProgressBar:
     """Shows a progress bar for the current file."""
 
-    def __init__(self, bars: "Progress", out: rich.console.Console) -> None:
+    def __init__(self, bars: "Progress", out: "Console") -> None:
         self._progress, self._out = bars, out
         self._task_id: TaskID | None = None
 

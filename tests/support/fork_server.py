@@ -39,6 +39,7 @@ IMPORTS = (
     "deployments.stack.prefect_server",
     "deployments.warm_worker.worker",
     "deployments.cli.main",
+    "deployments.cli.services",
     "api.main",
     "flows.batch",
     "flows.lip_sync",
