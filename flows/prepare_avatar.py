@@ -47,6 +47,9 @@ def _prepare(
     context.record_engine(spec.name)
     key = avatar_step.avatar_key(picture.source, spec, job.face)
     step = avatar_step.prepare_avatar.with_options(refresh_cache=job.refresh)
-    return context.wait_for(
+    prepared = context.wait_for(
         "prepare", step.submit(key, picture.source, spec, job.face, picture.frames, refresh=job.refresh)
     )
+    if prepared.in_parts and avatar_step.encode_all_faces(prepared.artefact, picture.source, spec):
+        context.count_as_made("prepare")
+    return prepared

@@ -83,12 +83,16 @@ class EngineCapabilities:
             because the engine owns a device.
         feature_size:     R, the number of features per frame.
         smooth_landmarks: smooth landmarks over time before the engine uses them.
+        part_frames:      number of source frames that are encoded at once when a job needs one of them; 0 if
+            all faces are encoded while the avatar is prepared. An engine that encodes in parts has no
+            features (R = 0) and no teeth references, because both need all frames.
     """
 
     needs_crops: bool
     thread_safe: bool
     feature_size: int
     smooth_landmarks: bool = True
+    part_frames: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +171,15 @@ class Engine(Protocol):
         """Return the crop box for (K, 2) float32 landmarks in pixels, clipped to the frame, of any parity."""
         ...
 
-    def encode_faces(self, faces: Iterator[FaceFrame]) -> Iterator[EncodedFace]:
-        """Yield the data to store for each face, in order. Consumes the faces lazily, a few at a time."""
+    def encode_faces(self, faces: Iterator[FaceFrame], earlier_faces: int = ...) -> Iterator[EncodedFace]:
+        """
+        Yield the data to store for each face, in order. Consumes the faces lazily, a few at a time.
+
+        Args:
+            faces:         consecutive faces of a clip.
+            earlier_faces: how many frames of the clip before the first of them show the face. A face is
+                encoded as if these had been encoded before it.
+        """
         ...
 
     def smooth_features(self, frame_features: Float, shots: Sequence[int], rate: Fraction) -> Float:

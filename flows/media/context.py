@@ -58,6 +58,11 @@ class JobContext:
             self.cached.append(step)
         return value
 
+    def count_as_made(self, step: str) -> None:
+        """Remove a step from the cache hits, because a part of it was made."""
+        if step in self.cached:
+            self.cached.remove(step)
+
     @staticmethod
     def wait_with_cache_flag(step: str, future: PrefectFuture[T]) -> tuple[T, bool]:
         """Wait for a task; return its result and whether it came from the cache. Raises the task's errors."""

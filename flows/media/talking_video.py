@@ -227,6 +227,8 @@ def _render_video(
     key = video_key(clips, audio.source, video_tags(talk.engine.name))
     is_cached = artefact_cache().has(VIDEO_KIND, key)
     encoded_chunks = [] if is_cached else _render_chunks(talk, chunks, crops, clips, context)
+    if context.report.encoded_faces:
+        context.count_as_made("prepare")
     return context.wait_for("join", join.submit(key, talk, encoded_chunks, audio_track))
 
 

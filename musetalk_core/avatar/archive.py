@@ -73,6 +73,7 @@ class AvatarManifest:
     has_proxy: bool
     detections: int
     warnings: tuple[str, ...] = ()
+    part_frames: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +87,8 @@ class Avatar:
         index:    timestamps and key frames of the source or its proxy.
         shots:    (T,) int32, shot number; -1 for frames without a face.
         boxes:    (T, 4) int32 xyxy in pixels, the engine's crop box; zeros for frames without a face.
-        conditioning: per-frame features and blobs that the engine stored.
+        conditioning: per-frame features and blobs that the engine stored; blobs in parts are added by
+            `musetalk_core.avatar.parts.with_parts`.
     """
 
     folder: Path

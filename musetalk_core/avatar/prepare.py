@@ -1,10 +1,11 @@
 """
 Prepare an avatar in two passes over the source: track the face, then let the engine encode each frame.
 
+Engines that encode faces in parts have only the first pass here; `musetalk_core.avatar.parts` has the second.
 Memory use does not grow with the length of the source.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,15 +15,15 @@ import numpy.typing as npt
 
 from musetalk_core import CORE_VERSION
 from musetalk_core.avatar import archive
+from musetalk_core.avatar.face_frames import TrackedClip, read_faces
 from musetalk_core.avatar.warnings import avatar_warnings
-from musetalk_core.engine_protocol import Conditioning, Engine, FaceFrame
+from musetalk_core.engine_protocol import Conditioning, Engine
 from musetalk_core.errors import NoFaceFound
 from musetalk_core.faces.landmark_smoothing import SIGMA_S, smooth_landmark_file
 from musetalk_core.faces.tracker_protocol import FaceChoice, FacesInFrame
 from musetalk_core.formats.frame_blobs import FrameBlobFile, FrameBlobWriter
 from musetalk_core.media.source.limits import MediaLimits
 from musetalk_core.media.video.frame_index import VideoIndex
-from musetalk_core.media.video.frame_reader import FrameReader
 from musetalk_core.media.video.proxy import write_proxy
 from musetalk_core.media.video.scan import open_scan
 
@@ -70,7 +71,8 @@ def prepare_avatar(
         request:   the source.
         engine:    the engine to prepare for; encodes the faces.
         folder:    receives the files; the caller publishes it atomically.
-        on_frames: progress callback; counts the frames of both passes.
+        on_frames: progress callback; counts the frames of both passes, of the first one if the engine encodes
+            faces in parts.
 
     Raises:
         NoFaceFound: no frame shows a usable face.
@@ -101,9 +103,19 @@ def prepare_avatar(
         if has_proxy
         else tracked.index
     )
-    pictures_path = folder / archive.PROXY_FILE if has_proxy else request.source
-    encoding = _EncodingPass(engine, pictures_path, index, tracked.shots, tracked.landmark_count, folder)
-    conditioning = encoding.run(on_frames)
+    boxes = _crop_boxes(engine, folder, tracked, index)
+    part_frames = engine.capabilities.part_frames
+    if part_frames:
+        conditioning = Conditioning(np.zeros((len(boxes), 0), np.float32))
+    else:
+        clip = TrackedClip(
+            folder / archive.PROXY_FILE if has_proxy else request.source,
+            index,
+            tracked.shots,
+            boxes,
+            lambda frame: archive.read_landmarks(folder, tracked.landmark_count, frame),
+        )
+        conditioning = _encode_all(engine, clip, folder, on_frames)
     manifest = archive.AvatarManifest(
         source_sha256=request.sha256,
         engine=engine.name,
@@ -120,6 +132,7 @@ def prepare_avatar(
         is_still=index.is_still,
         has_proxy=has_proxy,
         detections=tracked.detections,
+        part_frames=part_frames,
         warnings=avatar_warnings(
             (index.width, index.height),
             request.face,
@@ -128,7 +141,7 @@ def prepare_avatar(
             tracked.several_faces,
         ),
     )
-    archive.save_avatar(folder, manifest, index, tracked.shots, encoding.boxes, conditioning)
+    archive.save_avatar(folder, manifest, index, tracked.shots, boxes, conditioning)
 
 
 def _track_faces(request: AvatarRequest, engine: Engine, folder: Path, on_frames: OnFrames) -> _TrackedFaces:
@@ -159,57 +172,49 @@ def _track_faces(request: AvatarRequest, engine: Engine, folder: Path, on_frames
     )
 
 
-class _EncodingPass:
-    """The second pass: crop the frames with a face, encode them, write the engine's data into the folder."""
+def _crop_boxes(
+    engine: Engine, folder: Path, tracked: _TrackedFaces, index: VideoIndex
+) -> npt.NDArray[np.int32]:
+    """Return the engine's crop box of every frame, (T, 4) int32; zeros for frames without a face."""
+    boxes = np.zeros((len(tracked.shots), 4), np.int32)
+    for frame in np.flatnonzero(tracked.shots >= 0).tolist():
+        points = archive.read_landmarks(folder, tracked.landmark_count, frame)
+        box = engine.crop_box(points, index.width, index.height)
+        boxes[frame] = box.x1, box.y1, box.x2, box.y2
+    return boxes
 
-    def __init__(
-        self,
-        engine: Engine,
-        source: Path,
-        index: VideoIndex,
-        shots: npt.NDArray[np.int32],
-        landmark_count: int,
-        folder: Path,
-    ) -> None:
-        self._engine, self._source, self._index = engine, source, index
-        self._shots, self._landmark_count, self._folder = shots, landmark_count, folder
-        self.boxes = np.zeros((len(shots), 4), np.int32)
 
-    def run(self, on_frames: OnFrames) -> Conditioning:
-        frame_features = np.full(
-            (len(self._shots), self._engine.capabilities.feature_size), np.nan, np.float32
-        )
-        blobs = self._encode(frame_features, on_frames)
-        shots = archive.shots_list(self._shots)
-        smoothed_features = self._engine.smooth_features(frame_features, shots, self._index.rate)
-        reference_frames = self._engine.choose_teeth_references(smoothed_features, shots)
-        needed_frames = np.array(sorted(set(reference_frames.values())), np.int64)
-        reference_faces = {face.index: replace(face, picture=None) for face in self._faces(needed_frames)}
-        return Conditioning(
-            np.nan_to_num(smoothed_features, nan=0.0),
-            {shot: reference_faces[frame] for shot, frame in reference_frames.items()},
-            blobs,
-        )
+def _encode_all(engine: Engine, clip: TrackedClip, folder: Path, on_frames: OnFrames) -> Conditioning:
+    """Encode all frames with a face, and write the engine's blobs into the folder."""
+    frame_features = np.full((len(clip.shots), engine.capabilities.feature_size), np.nan, np.float32)
+    blobs = _encode_faces(engine, clip, folder, frame_features, on_frames)
+    shots = archive.shots_list(clip.shots)
+    smoothed_features = engine.smooth_features(frame_features, shots, clip.index.rate)
+    reference_frames = engine.choose_teeth_references(smoothed_features, shots)
+    needed_frames = np.array(sorted(set(reference_frames.values())), np.int64)
+    reference_faces = {face.index: replace(face, picture=None) for face in read_faces(clip, needed_frames)}
+    return Conditioning(
+        np.nan_to_num(smoothed_features, nan=0.0),
+        {shot: reference_faces[frame] for shot, frame in reference_frames.items()},
+        blobs,
+    )
 
-    def _encode(self, frame_features: npt.NDArray[np.float32], on_frames: OnFrames) -> FrameBlobFile:
-        with_face = np.flatnonzero(self._shots >= 0)
-        with (
-            FrameBlobWriter(self._folder, len(self._shots)) as blob_writer,
-            closing(self._faces(with_face)) as faces,
-        ):
-            encoded_faces = self._engine.encode_faces(faces)
-            for done, (frame, encoded_face) in enumerate(zip(with_face.tolist(), encoded_faces, strict=True)):
-                frame_features[frame] = encoded_face.frame_features
-                blob_writer.write(frame, encoded_face.blob)
-                on_frames(len(self._shots) + done + 1)
-        return blob_writer.blobs
 
-    def _faces(self, frames: npt.NDArray[np.int64]) -> Generator[FaceFrame]:
-        """Yield the faces of these frames and set their rows of `boxes`."""
-        width, height = self._index.width, self._index.height
-        with FrameReader(self._source, self._index) as reader:
-            for frame, picture in zip(frames.tolist(), reader.read(frames.tolist()), strict=True):
-                points = archive.read_landmarks(self._folder, self._landmark_count, frame)
-                box = self._engine.crop_box(points, width, height)
-                self.boxes[frame] = box.x1, box.y1, box.x2, box.y2
-                yield FaceFrame(frame, int(self._shots[frame]), box, picture.crop(box), points, picture)
+def _encode_faces(
+    engine: Engine,
+    clip: TrackedClip,
+    folder: Path,
+    frame_features: npt.NDArray[np.float32],
+    on_frames: OnFrames,
+) -> FrameBlobFile:
+    with_face = np.flatnonzero(clip.shots >= 0)
+    with (
+        FrameBlobWriter(folder, len(clip.shots)) as blob_writer,
+        closing(read_faces(clip, with_face)) as faces,
+    ):
+        encoded_faces = engine.encode_faces(faces)
+        for done, (frame, encoded_face) in enumerate(zip(with_face.tolist(), encoded_faces, strict=True)):
+            frame_features[frame] = encoded_face.frame_features
+            blob_writer.write(frame, encoded_face.blob)
+            on_frames(len(clip.shots) + done + 1)
+    return blob_writer.blobs

@@ -59,8 +59,9 @@ class FakeEngine:
         )
         return box.clip(width, height).align_even().clip(width, height)
 
-    def encode_faces(self, faces: Iterator[FaceFrame]) -> Iterator[EncodedFace]:
+    def encode_faces(self, faces: Iterator[FaceFrame], earlier_faces: int = 0) -> Iterator[EncodedFace]:
         """Yield (2,) float32 per face: frame number and mean grey level of the crop, 0..255."""
+        del earlier_faces
         for face in faces:
             yield EncodedFace(np.array([face.index, face.crop.mean()], np.float32))
 

@@ -5,6 +5,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from musetalk_core.compositing.mask_cache import MaskCache
 from musetalk_core.engine_protocol import Engine
 from musetalk_core.errors import NoFaceFound
@@ -23,7 +25,7 @@ from musetalk_core.quality.windows import Window, plan_windows
 from musetalk_core.rendering.chunking import Chunk
 from musetalk_core.rendering.compose import AnimatedStill, FacePaster
 from musetalk_core.rendering.render_chunk import Scene
-from musetalk_core.types import Float
+from musetalk_core.types import Float, Ints
 
 _SEEK_LEAD_S = 0.25
 """Seconds to seek before a frame: seeking uses decoding times, which can be later than presentation times."""
@@ -64,6 +66,17 @@ class RenderedVideo:
     first: int = 0
 
 
+def measured_source_frames(video: RenderedVideo, speech: SpeechReference) -> Ints:
+    """Return the source frames that `measure_video` reads, (N,) int64 in the order of the video."""
+    windows = _windows(video, speech)
+    shown = [video.scene.source_frames(Chunk(0, *window)) for window in windows]
+    return np.concatenate(shown) if shown else np.zeros(0, np.int64)  # an opening card may cover everything
+
+
+def _windows(video: RenderedVideo, speech: SpeechReference) -> Sequence[Window]:
+    return plan_windows(speech.curves, video.scene.rate, first=video.first)
+
+
 def measure_video(
     video: RenderedVideo, speech: SpeechReference, on_frame: OnFrame = _ignore_progress
 ) -> QualityCard:
@@ -79,7 +92,7 @@ def measure_video(
         MediaUnreadable:   the video or its source cannot be read.
         ModelNotInstalled: a face network is missing or damaged.
     """
-    windows = plan_windows(speech.curves, video.scene.rate, first=video.first)
+    windows = _windows(video, speech)
     total = sum(window.stop - window.start for window in windows)
     meter = QualityMeter(len(speech.curves), video.scene.rate)
     done = 0

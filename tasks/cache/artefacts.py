@@ -9,6 +9,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -247,6 +248,23 @@ class ArtefactCache:
     def local_keys(self, kind: str) -> set[str]:
         """Return the keys of the entries of a kind on this machine."""
         return {path.name for path in (self.folder / "artefacts" / kind).glob("*/*/")}
+
+    def sizes(self, kind: str, prefix: str) -> dict[str, int]:
+        """
+        Return the sizes in bytes of entries on this machine or in the object store, without leasing them.
+
+        The API asks, too: a request that fails is not retried.
+
+        Args:
+            kind:   type of the entries.
+            prefix: first characters of their keys, at least two.
+        """
+        mirror = self._mirror()
+        sizes = {} if mirror is None else mirror.without_retries().sizes(kind, prefix)
+        for folder in (self.folder / "artefacts" / kind / prefix[:2]).glob(f"{prefix}*/"):
+            with suppress(FileNotFoundError):  # evicted meanwhile
+                sizes[folder.name] = sum(path.stat().st_size for path in _list_files(folder))
+        return sizes
 
     def remove_surplus(self, *, dry_run: bool = False) -> list[RemovedEntry]:
         """Evict entries until the cache is under its limit and the disk has its reserve, if possible."""

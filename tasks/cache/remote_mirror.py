@@ -75,6 +75,18 @@ class Mirror:
                 raise StorageError(f"the {kind} cache entry {key[:12]}… in the store is damaged", key=key)
         return _to_artefact(kind, key, sizes)
 
+    def sizes(self, kind: str, prefix: str) -> dict[str, int]:
+        """Return the sizes in bytes of the complete entries whose keys begin with `prefix`."""
+        sizes: dict[str, int] = {}
+        complete: set[str] = set()
+        for info in self._retry(lambda: list(self._objects.list(_entry_prefix(kind, prefix)))):
+            key, _, name = info.key.removeprefix(f"{_PREFIX}{kind}/").partition("/")
+            if name == _MANIFEST:
+                complete.add(key)
+            else:
+                sizes[key] = sizes.get(key, 0) + info.size
+        return {key: sizes.get(key, 0) for key in complete}
+
     def remove(self, kind: str, key: str) -> None:
         """Delete an entry: the manifest first, then the files."""
         base = _entry_prefix(kind, key)

@@ -14,6 +14,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.cache.artefacts import artefact_cache
+from tasks.catalog.avatar_parts import avatar_parts_bytes, delete_avatar_parts
 from tasks.errors import ObjectMissing
 from tasks.storage.home_store import home_store
 from tasks.storage.object_store import read_small
@@ -44,7 +45,12 @@ class AvatarNote(BaseModel):
     with_face: int = Field(description="Frames in which the face was found.")
     is_still: bool
     bytes: int | None = Field(
-        default=None, description="Size in the cache; null for avatars of earlier versions."
+        default=None,
+        description="Size in the cache with its encoded faces; null for avatars of earlier versions.",
+    )
+    in_parts: bool = Field(
+        default=False,
+        description="Whether faces are encoded when a job needs them, so that longer speech adds to `bytes`.",
     )
     has_picture: bool = Field(
         default=False, description="Whether GET /v1/avatars/{avatar}/picture returns a picture of the face."
@@ -90,8 +96,15 @@ def read_note(avatar: str, tenant: str | None) -> AvatarNote:
     for key in _note_keys(avatar, tenant):
         note = _load_note(key)
         if note is not None:
-            return note
+            return _with_parts(note)
     raise ObjectMissing(f"There is no avatar {avatar[:12]}….")
+
+
+def _with_parts(note: AvatarNote) -> AvatarNote:
+    """Return a note for readers: stored notes have the size of the avatar without its parts."""
+    if not note.in_parts or note.bytes is None:
+        return note
+    return note.model_copy(update={"bytes": note.bytes + avatar_parts_bytes(note.avatar)})
 
 
 def needs_picture(avatar: str, tenant: str | None) -> bool:
@@ -145,7 +158,7 @@ def list_notes(tenant: str | None, after: str | None, limit: int) -> tuple[list[
     prefix = NOTES_PREFIX if tenant is None else f"{NOTES_PREFIX}{tenant}/"
     keys_and_next = [info.key for info in islice(home_store().list(prefix, after), limit + 1)]
     page = keys_and_next[:limit]
-    notes = [note for key in page if (note := _load_note(key)) is not None]
+    notes = [_with_parts(note) for key in page if (note := _load_note(key)) is not None]
     return notes, page[-1] if len(keys_and_next) > limit else None
 
 
@@ -156,7 +169,7 @@ def is_cached(avatar: str) -> bool:
 
 def delete_avatar(avatar: str, tenant: str | None) -> bool:
     """
-    Delete a tenant's note of an avatar, and the prepared avatar if no other tenant has a note of it.
+    Delete a tenant's note of an avatar, and the avatar with its parts if no other tenant has a note of it.
 
     Args:
         avatar: cache key of the avatar.
@@ -172,11 +185,16 @@ def delete_avatar(avatar: str, tenant: str | None) -> bool:
     if not own_keys:
         raise ObjectMissing(f"There is no avatar {avatar[:12]}….")
     other_keys = set(_note_keys(avatar, None)) - set(own_keys)
-    if not other_keys and not artefact_cache().delete(AVATAR_KIND, avatar):
+    if not other_keys and not _delete_files(avatar):
         return False
     for key in own_keys:
         delete_note(key)
     return True
+
+
+def _delete_files(avatar: str) -> bool:
+    """Delete an avatar, then its parts; notes are deleted last, so that a deletion can be repeated."""
+    return artefact_cache().delete(AVATAR_KIND, avatar) and delete_avatar_parts(avatar)
 
 
 def delete_note(key: str) -> None:

@@ -91,6 +91,8 @@ class Report:
     shares: dict[str, tuple[float, float]] = field(default_factory=lambda: _PHASE_SHARES)
     is_closed: bool = False
     """The run has ended: a step that still works in another thread should stop."""
+    encoded_faces: int = 0
+    """Faces of the avatar that the run encoded because its parts lacked them."""
     should_notify: bool = False
     """Whether the run emits progress events for webhooks."""
     _notification_count: int = 0
@@ -115,6 +117,11 @@ class Report:
                 out_of_memory=previous.out_of_memory + counts.out_of_memory,
                 fp32_retries=previous.fp32_retries + counts.fp32_retries,
             )
+
+    def count_encoded_faces(self, faces: int) -> None:
+        """Count faces of the avatar that the run encoded."""
+        with self._lock:
+            self.encoded_faces += faces
 
     def advance(
         self, phase: Phase, done: int, total: int, force: bool = False, *, background: bool = False

@@ -83,6 +83,8 @@ def encode_chunk(key: str, talk: RenderJob, chunk: ChunkRef, crops: Artefact | N
         chunk: the chunk.
         crops: the cache entry from `render_chunk`; None if the encoded chunk is known to exist.
     """
+    if crops is not None:  # they may be older than the parts that their masks are in
+        talk.encode_needed_faces(talk.open_scene().source_frames(chunk.to_chunk()))
     with phase("encode", talk.features.frames):
 
         def make(folder: Path) -> None:

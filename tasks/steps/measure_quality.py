@@ -14,7 +14,7 @@ from musetalk_core.formats.pcm import PcmSilence, Samples
 from musetalk_core.quality.card import QualityCard
 from musetalk_core.quality.figures import FIGURES
 from musetalk_core.quality.lip_movement import SpeechReference
-from musetalk_core.quality.video_measurement import RenderedVideo, measure_video
+from musetalk_core.quality.video_measurement import RenderedVideo, measure_video, measured_source_frames
 from musetalk_core.speech.mouth_curves import mouth_curves
 from musetalk_core.vision.draw_boxes import write_jpeg
 from tasks.cache.artefacts import artefact_cache
@@ -67,29 +67,33 @@ def measure_quality(
         known: what `resolve_speech` returned for the job.
     """
     with phase("quality") as report:
+        speech, origin = _speech_reference(talk, audio, known)
+        rendered = _rendered_video(video, talk)
+        # a video of the cache may be older than the parts that its masks are in
+        talk.encode_needed_faces(measured_source_frames(rendered, speech))
 
         def make(folder: Path) -> None:
-            speech, origin = _speech_reference(talk, audio, known)
-            scene = talk.open_scene()
-            label, mark = picture_changes(talk, scene.avatar.manifest.width, scene.avatar.manifest.height)
-            card = measure_video(
-                RenderedVideo(
-                    artefact_cache().file(video, VIDEO_FILE),
-                    scene,
-                    get_engine(talk.engine),
-                    talk.idle_seed,
-                    masks=mask_cache(scene.avatar.folder, scene.avatar.folder.stat().st_ino, talk.engine),
-                    first=ceil(talk.card.seconds * scene.rate) if talk.card else 0,
-                    finish=lambda picture: mark(label(picture)),
-                ),
-                speech,
-                lambda done, total: report.advance("quality", done, total),
-            )
+            card = measure_video(rendered, speech, lambda done, total: report.advance("quality", done, total))
             (folder / CARD_FILE).write_text(json.dumps(_to_json(card, origin)))
             if card.strip is not None:
                 write_jpeg(card.strip, folder / MOUTHS_FILE)
 
         return artefact_cache().get_or_create(QUALITY_KIND, key, make)
+
+
+def _rendered_video(video: Artefact, talk: RenderJob) -> RenderedVideo:
+    scene = talk.open_scene()
+    folder, manifest = scene.avatar.folder, scene.avatar.manifest
+    label, mark = picture_changes(talk, manifest.width, manifest.height)
+    return RenderedVideo(
+        artefact_cache().file(video, VIDEO_FILE),
+        scene,
+        get_engine(talk.engine),
+        talk.idle_seed,
+        masks=mask_cache(folder, folder.stat().st_ino, talk.engine),
+        first=ceil(talk.card.seconds * scene.rate) if talk.card else 0,
+        finish=lambda picture: mark(label(picture)),
+    )
 
 
 def _speech_reference(

@@ -2,20 +2,19 @@
 
 import os
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 
 from prefect import task
 from pydantic import BaseModel, ConfigDict
 
 from musetalk_core import CORE_VERSION
-from musetalk_core.avatar import archive
 from musetalk_core.formats.float_rows import Float32RowFile
 from musetalk_core.media.image.corner_label import CornerLabel
 from musetalk_core.media.image.opening_card import OpeningCard
 from musetalk_core.rendering.chunking import Chunk
 from musetalk_core.rendering.render_chunk import NoFacePolicy, Scene
 from musetalk_core.rendering.render_chunk import render_chunk as render
+from musetalk_core.types import Ints
 from tasks.cache.artefacts import artefact_cache
 from tasks.cache.content_keys import content_key
 from tasks.inputs.sources import source_path
@@ -24,7 +23,7 @@ from tasks.refs import Artefact, SourceFile
 from tasks.run.reports import phase
 from tasks.run.task_policies import CACHED_BY_CONTENT, RETRY_COMPUTE, traced
 from tasks.settings import get_settings
-from tasks.steps.prepare_avatar import PreparedAvatar
+from tasks.steps.prepare_avatar import PreparedAvatar, encode_needed_faces, open_avatar
 from tasks.steps.preview_frames import previewed_crops
 from tasks.steps.speech_features import SpeechFeatures
 
@@ -53,17 +52,13 @@ class RenderJob(BaseModel):
     """Id of the key with which the pictures are marked; None = no mark."""
 
     def open_scene(self) -> Scene:
-        """Open the avatar and the source, for rendering."""
-        folder = artefact_cache().path(self.avatar.artefact)
-        prepared = _load_avatar(folder, folder.stat().st_ino)
-        return Scene(prepared, source_path(self.source), Fraction(self.rate), self.no_face)
+        """Open the avatar and the source, for rendering; `encode_needed_faces` comes before."""
+        avatar = open_avatar(self.avatar.artefact)
+        return Scene(avatar, source_path(self.source), Fraction(self.rate), self.no_face)
 
-
-@lru_cache(maxsize=2)
-def _load_avatar(folder: Path, inode: int) -> archive.Avatar:
-    """Load an avatar once for all its chunks. The inode differs if the avatar was prepared again."""
-    del inode
-    return archive.load_avatar(folder)
+    def encode_needed_faces(self, frames: Ints) -> None:
+        """Encode the faces of some source frames unless they are in the cache."""
+        encode_needed_faces(self.avatar.artefact, self.source, self.engine, frames)
 
 
 class ChunkRef(BaseModel):
@@ -104,7 +99,7 @@ def _default_threads() -> int:
 @traced
 def render_chunk(key: str, talk: RenderJob, chunk: ChunkRef) -> Artefact:
     """
-    Render the face crops of one chunk into a cache entry.
+    Encode the faces that one chunk needs, and render its face crops into a cache entry.
 
     Args:
         key:   `crops_key` of the other arguments.
@@ -112,6 +107,7 @@ def render_chunk(key: str, talk: RenderJob, chunk: ChunkRef) -> Artefact:
         chunk: the chunk.
     """
     total = talk.features.frames
+    talk.encode_needed_faces(talk.open_scene().source_frames(chunk.to_chunk()))
     with phase("render", total) as report:
 
         def make(folder: Path) -> None:

@@ -5,6 +5,7 @@ from avatar_examples import avatar_note
 
 from tasks.cache.artefacts import artefact_cache
 from tasks.catalog.avatar_notes import read_note, save_note
+from tasks.catalog.avatar_parts import AVATAR_PART_KIND, avatar_part_key
 from tasks.storage.home_store import home_store
 
 KEY = "{:064x}".format
@@ -51,6 +52,24 @@ def test_list_read_delete(client, prepared):
     assert client.delete(f"/v1/avatars/{first}").status_code == 404
     assert not artefact_cache().exists("avatar", first) and artefact_cache().exists("avatar", second)
     assert listed(client) == [second]
+
+
+def test_the_size_counts_encoded_faces_and_deletion_removes_them(client, prepared):
+    key, other = prepared(1), prepared(2)
+    save_note(avatar_note(key, bytes=100, in_parts=True), None, JPEG)
+    save_note(avatar_note(other, bytes=100), None, JPEG)
+    parts = [avatar_part_key(avatar, part, [[0, 0, 8, 8]], 0) for avatar in (key, other) for part in (0, 1)]
+    for part in parts:
+        artefact_cache().get_or_create(
+            AVATAR_PART_KIND, part, lambda folder: (folder / "plates.bin").write_bytes(b"1234567")
+        )
+    artefact_cache().release()
+    assert client.get(f"/v1/avatars/{key}").json()["bytes"] == 114
+    listed_notes = client.get("/v1/avatars").json()["avatars"]
+    assert [(note["bytes"], note["in_parts"]) for note in listed_notes] == [(114, True), (100, False)]
+
+    assert client.delete(f"/v1/avatars/{key}").status_code == 204
+    assert artefact_cache().local_keys(AVATAR_PART_KIND) == set(parts[2:])
 
 
 def test_pages(client, prepared):

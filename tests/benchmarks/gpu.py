@@ -47,6 +47,7 @@ from golden_data import COMMITTED, load, weights
 from media import long_speech, talking_head
 
 from musetalk_core.avatar import archive, prepare
+from musetalk_core.avatar.parts import encode_parts
 from musetalk_core.engines.musetalk.batch_size import BatchSize
 from musetalk_core.engines.musetalk.engine import MuseTalkEngine
 from musetalk_core.engines.musetalk.generator import Generator
@@ -373,10 +374,11 @@ def job(context):
         for name in ("first", "avatar", "heard", "crops", "again"):
             (folder / name).mkdir(parents=True)
         request = prepare.AvatarRequest(video, "0" * 64)
-        prepare.prepare_avatar(request, engine, folder / "first")
-        done("prepare and load")
-        prepare.prepare_avatar(request, engine, folder / "avatar")
-        done("prepare")
+        for name, phase in (("first", "prepare and load"), ("avatar", "prepare")):
+            prepare.prepare_avatar(request, engine, folder / name)
+            loaded = archive.load_avatar(folder / name)
+            avatar = encode_parts(loaded, engine, video, folder / f"parts of {name}")
+            done(phase)
         decode_speech(speech, folder / "speech.f32")
         rows = engine.encode_audio(PcmFile(folder / "speech.f32"), frames, RATE, None)
         write_float32_rows(folder / "heard", rows)
@@ -384,7 +386,7 @@ def job(context):
         engine._networks._unet()
         done("load UNet")
         scene, audio_features = (
-            Scene(archive.load_avatar(folder / "avatar"), video, RATE),
+            Scene(avatar, video, RATE),
             Float32RowFile.open(folder / "heard"),
         )
         render_chunk(scene, engine, audio_features, Chunk(0, 0, frames), folder / "crops")

@@ -21,6 +21,7 @@ def main(folder, minutes=10):
     from golden_data import weights
 
     from musetalk_core.avatar import archive, prepare
+    from musetalk_core.avatar.parts import encode_parts
     from musetalk_core.compositing.mask_cache import MaskCache
     from musetalk_core.engines.musetalk.engine import MuseTalkEngine
     from musetalk_core.engines.musetalk.options import MuseTalkEngineOptions
@@ -49,7 +50,9 @@ def main(folder, minutes=10):
         folder / "heard", engine.encode_audio(samples, render_plan.frames, RATE, None)
     )
     scene, masks, seconds, memory = (
-        Scene(archive.load_avatar(folder / "avatar"), video, RATE),
+        Scene(
+            encode_parts(archive.load_avatar(folder / "avatar"), engine, video, folder / "parts"), video, RATE
+        ),
         MaskCache(),
         [],
         [],

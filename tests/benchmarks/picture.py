@@ -19,6 +19,7 @@ from media import SPEECH
 from mouth_sheet import SOUNDS, frame_of, mouth, sheet
 
 from musetalk_core.avatar import archive, prepare
+from musetalk_core.avatar.parts import encode_parts
 from musetalk_core.compositing.mask_cache import MaskCache
 from musetalk_core.engine_registry import load_engine
 from musetalk_core.formats.chunk_crops import CropReader
@@ -79,7 +80,10 @@ def prepared(face: FaceCase, folder, engine=VISEME):
     place = folder / f"avatar-{face.name}-{engine.name}"
     place.mkdir()
     prepare.prepare_avatar(prepare.AvatarRequest(face.path, "0" * 64), engine, place)
-    return Scene(archive.load_avatar(place), face.path, RATE)
+    avatar = encode_parts(
+        archive.load_avatar(place), engine, face.path, place.with_name(f"{place.name}-parts")
+    )
+    return Scene(avatar, face.path, RATE)
 
 
 def curves_of(speech):

@@ -14,6 +14,7 @@ import numpy as np
 from stub_faces import stub_face
 
 from musetalk_core.avatar import archive, prepare
+from musetalk_core.avatar.parts import encode_parts
 from musetalk_core.compositing.mask_cache import MaskCache
 from musetalk_core.engines.musetalk.engine import MuseTalkEngine
 from musetalk_core.engines.musetalk.options import MuseTalkEngineOptions
@@ -53,15 +54,17 @@ def prepare_clip(models, video, folder):
     folder.mkdir(parents=True)
     target = folder / "avatar"
     target.mkdir()
-    prepare.prepare_avatar(prepare.AvatarRequest(video, "0" * 64), create_engine(models, folder), target)
-    made = archive.load_avatar(target)
+    engine = create_engine(models, folder)
+    prepare.prepare_avatar(prepare.AvatarRequest(video, "0" * 64), engine, target)
+    made = encode_parts(archive.load_avatar(target), engine, video, folder / "parts")
     video.with_suffix(".boxes.json").write_text(json.dumps(made.boxes.tolist()))
     print(json.dumps({"frames": made.manifest.frames}))
 
 
 def render(models, video, audio, folder, frames):
     stubbed_engine = create_engine(models, folder)
-    scene = Scene(archive.load_avatar(folder / "avatar"), video, RATE)
+    made = encode_parts(archive.load_avatar(folder / "avatar"), stubbed_engine, video, folder / "parts")
+    scene = Scene(made, video, RATE)
     write_float32_rows(folder, [np.zeros((frames * 2, 5 * 384), np.float32)])
     audio_features, masks, clips = Float32RowFile.open(folder), MaskCache(), []
     began = time.monotonic()

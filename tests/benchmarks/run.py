@@ -12,6 +12,7 @@ NAMES = (
     "repeat",
     "pipeline",
     "real_size",
+    "preparation",
     "gpu",
     "warm",
     "transcribe",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # importing diffusers takes seconds and 200 MB
 
 CROP_SIZE_PX: Final = 256
 LATENT_SHAPE: Final = (8, 32, 32)
+_IMAGE_LATENT_SHAPE: Final = (1, 4, 32, 32)
 _LOGVAR_RANGE: Final = (-30.0, 20.0)
 
 
@@ -66,6 +67,12 @@ class LatentEncoder:
         self._vae, self._device = vae, device
         self._noise_generator = torch.Generator().manual_seed(seed) if latents == "sample" else None
         self._scaling_factor = float(vae.config["scaling_factor"])
+
+    def skip(self, crops: int) -> None:
+        """Draw the noise of earlier crops, so that a crop gets the same noise wherever encoding starts."""
+        if self._noise_generator is not None:
+            for _ in range(2 * crops):  # each crop has two images
+                torch.randn(_IMAGE_LATENT_SHAPE, generator=self._noise_generator)
 
     @torch.inference_mode()
     def encode(self, crops: Sequence[Image]) -> Float:

@@ -92,8 +92,9 @@ class VisemeEngine:
         box = Box(int(low[0]), int(low[1]), int(high[0]), int(high[1])).clip(width, height)
         return box.align_even().clip(width, height)
 
-    def encode_faces(self, faces: Iterator[FaceFrame]) -> Iterator[EncodedFace]:
+    def encode_faces(self, faces: Iterator[FaceFrame], earlier_faces: int = 0) -> Iterator[EncodedFace]:
         """Yield the (34,) float32 features of each face, in order; see `FrameRecord`."""
+        del earlier_faces
         for face in faces:
             yield EncodedFace(frame_record.measure_frame(face).to_row())
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from parts_engine import PartsEngine
 
 from musetalk_core.avatar import prepare
+from musetalk_core.avatar.parts import encode_parts
 from musetalk_core.engines.constant_engine import FakeEngine
 from musetalk_core.errors import InputError, MediaTooLarge, MediaUnreadable
 from musetalk_core.formats.chunk_crops import CropReader
@@ -236,6 +238,28 @@ def test_a_preparation_that_fails_leaves_no_decoder_while_its_error_is_held(
             prepare.prepare_avatar(
                 prepare.AvatarRequest(portrait_clip, "0" * 64), Failing(), tmp_path / str(number)
             )
+        held.append(error)
+
+    fail(0)
+    before = used()
+    for number in range(1, 4):
+        fail(number)
+
+    assert_no_more_than(before)
+
+
+def test_a_part_that_fails_leaves_no_decoder_while_its_error_is_held(portrait_clip, tmp_path, no_collector):
+    from musetalk_core.avatar import archive
+
+    held = []
+    prepare.prepare_avatar(prepare.AvatarRequest(portrait_clip, "0" * 64), PartsEngine(), tmp_path)
+    avatar = archive.load_avatar(tmp_path)
+
+    def fail(number):
+        engine = PartsEngine()
+        engine.on_face = lambda frame: 1 // (2 - frame)
+        with pytest.raises(ZeroDivisionError) as error:
+            encode_parts(avatar, engine, portrait_clip, tmp_path / str(number))
         held.append(error)
 
     fail(0)

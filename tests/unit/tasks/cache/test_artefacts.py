@@ -414,6 +414,24 @@ def test_shared_artefacts_are_found_and_fetched_by_another_machine(bucket, confi
     assert len(bucket.sent) == 2
 
 
+def test_sizes_of_entries_with_a_prefix_are_known_here_and_in_the_store(bucket, configure):
+    configure(store__url=f"s3://{bucket.name}/our/store", store__cache_folder=configure().home / "one")
+    keys = ["ab" * 16 + digit * 32 for digit in "123"]
+    for size, name in enumerate(keys, 5):
+        artefact_cache().get_or_create("avatar-part", name, writing(size))
+    artefact_cache().get_or_create("avatar-part", "ac" * 32, writing(1))
+    artefact_cache().get_or_create("avatar", keys[0], writing(1))
+    assert artefact_cache().sizes("avatar-part", "ab" * 16) == dict(zip(keys, (5, 6, 7), strict=True))
+    bucket.client.delete_object(
+        Bucket=bucket.name, Key=f"our/store/artefacts/avatar-part/{keys[1]}/manifest.json"
+    )
+
+    configure(store__cache_folder=configure().home / "two")
+    artefact_cache().get_or_create("avatar-part", "ab" * 16 + "4" * 32, writing(9), shared=False)
+    sizes = artefact_cache().sizes("avatar-part", "ab" * 16)
+    assert sizes == {keys[0]: 5, keys[2]: 7, "ab" * 16 + "4" * 32: 9}, "an unfinished upload is no entry"
+
+
 def test_half_an_upload_is_never_seen(bucket, configure):
     configure(store__url=f"s3://{bucket.name}")
     made = artefact_cache().get_or_create("avatar", KEY, writing(9))

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
+from threading import get_ident
 
 import av
 import cv2
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from musetalk_core.avatar import archive, prepare
+from musetalk_core.avatar.parts import encode_parts
 from musetalk_core.compositing.blending import blend_square
 from musetalk_core.compositing.mask_cache import MaskCache
 from musetalk_core.engines.musetalk.engine import MuseTalkEngine
@@ -25,6 +28,7 @@ from musetalk_core.rendering.chunking import Chunk, plan_chunks
 from musetalk_core.rendering.compose import compose
 from musetalk_core.rendering.render_chunk import Scene, render_chunk
 from musetalk_core.runtime.config import RuntimeConfig
+from musetalk_core.runtime.device_thread import device_thread
 
 RATE = Fraction(25)
 
@@ -59,7 +63,8 @@ def made(machine, clip, tmp_path_factory):
     engine = MuseTalkEngine(MuseTalkEngineOptions(), machine)
     folder = tmp_path_factory.mktemp("avatar")
     prepare.prepare_avatar(prepare.AvatarRequest(clip, "0" * 64), engine, folder)
-    return engine, archive.load_avatar(folder)
+    parts = tmp_path_factory.mktemp("parts")
+    return engine, encode_parts(archive.load_avatar(folder), engine, clip, parts)
 
 
 def heard_by(engine, samples, frames=10, rate=RATE):
@@ -291,3 +296,16 @@ def test_importing_the_engine_needs_no_weights_and_no_network(tmp_path):
     )
 
     assert done.returncode == 0, done.stderr
+
+
+def test_faces_are_encoded_in_the_thread_that_renders(machine, clip, tmp_path, monkeypatch):
+    engine, threads = MuseTalkEngine(MuseTalkEngineOptions(), machine), set()
+    encode = engine._encode_batch
+    monkeypatch.setattr(engine, "_encode_batch", lambda *a: threads.add(get_ident()) or encode(*a))
+    prepare.prepare_avatar(prepare.AvatarRequest(clip, "0" * 64), engine, tmp_path)
+    avatar = archive.load_avatar(tmp_path)
+    with ThreadPoolExecutor(2) as pool:
+        for number in (0, 1):
+            pool.submit(encode_parts, avatar, engine, clip, tmp_path / str(number)).result()
+
+    assert threads == {device_thread().submit(get_ident).result()}

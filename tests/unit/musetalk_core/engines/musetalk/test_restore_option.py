@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from musetalk_core.avatar import archive, prepare
+from musetalk_core.avatar.parts import encode_parts
 from musetalk_core.engines.musetalk import model_loaders
 from musetalk_core.engines.musetalk.engine import MuseTalkEngine
 from musetalk_core.engines.musetalk.options import MuseTalkEngineOptions
@@ -80,7 +81,8 @@ def scene(machine, portrait, tmp_path_factory):
     cv2.imwrite(str(still), portrait[:320, 60:380])
     engine = MuseTalkEngine(MuseTalkEngineOptions(), machine)
     prepare.prepare_avatar(prepare.AvatarRequest(still, "0" * 64), engine, folder)
-    return Scene(archive.load_avatar(folder), still, Fraction(25))
+    avatar = encode_parts(archive.load_avatar(folder), engine, still, tmp_path_factory.mktemp("parts"))
+    return Scene(avatar, still, Fraction(25))
 
 
 @pytest.fixture(scope="module")
