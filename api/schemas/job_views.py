@@ -8,6 +8,7 @@ from urllib.parse import quote
 from fastapi import Request
 from pydantic import BaseModel, Field
 
+from api.http.urls import route_url
 from api.jobs.eta import DurationStats, Eta
 from api.jobs.model import FINAL_STATUSES, Job, Status
 from api.jobs.outputs import OutputFile, main_output_file
@@ -119,7 +120,9 @@ def etag(view: BaseModel) -> str:
 
 def matches_etag(header: str | None, view: BaseModel) -> bool:
     """Return whether an If-None-Match header matches the view's ETag."""
-    known_etags = [part.strip().removeprefix("W/") for part in (header or "").split(",")]
+    if not header:
+        return False
+    known_etags = [part.strip().removeprefix("W/") for part in header.split(",")]
     return "*" in known_etags or etag(view) in known_etags
 
 
@@ -176,10 +179,10 @@ def eta_view(times: Eta | DurationStats | None) -> EtaView | None:
 
 
 def _links(request: Request, job: Job) -> LinksView:
-    job_url = str(request.url_for("read_job", job_id=job.id))
+    job_url = str(route_url(request, "read_job", job_id=job.id))
     return LinksView(
         self=job_url,
-        cancel=None if job.status in FINAL_STATUSES else str(request.url_for("cancel_job", job_id=job.id)),
+        cancel=None if job.status in FINAL_STATUSES else str(route_url(request, "cancel_job", job_id=job.id)),
         result=file_url(request, job),
     )
 
@@ -203,7 +206,7 @@ def file_url(request: Request, job: Job) -> str | None:
 
 def output_file_url(request: Request, job: Job, file: OutputFile) -> str:
     """Return the URL of one of a job's output files."""
-    return str(request.url_for("read_file", job_id=job.id, name=quote(file.name, safe="")))
+    return str(route_url(request, "read_file", job_id=job.id, name=quote(file.name, safe="")))
 
 
 def signed_file_url(request: Request, job: Job, file: OutputFile, expires: int | None = None) -> str:
@@ -216,7 +219,7 @@ def signed_file_url(request: Request, job: Job, file: OutputFile, expires: int |
         file:    the file.
         expires: Unix time; None for the lifetime of the settings.
     """
-    url = request.url_for("read_signed_file", job_id=job.id, name=quote(file.name, safe=""))
+    url = route_url(request, "read_signed_file", job_id=job.id, name=quote(file.name, safe=""))
     expires = link_expiry(datetime.now(UTC)) if expires is None else expires
     return str(url.include_query_params(expires=expires, signature=sign_link(job.id, file.name, expires)))
 
