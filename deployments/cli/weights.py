@@ -40,7 +40,9 @@ _MIN_PROGRESS_BYTES = 50_000_000
 
 @app.command("list")
 def list_(as_json: JsonOption = False) -> None:
-    """List all known models with their state, size, source and licence."""
+    """List all known models with their state, size, source and licence, and the transcription engines."""
+    from tasks.catalog.installed_models import list_transcription_engines
+
     with user_errors():
         local_models = _local_models()
         rows = [_table_row(local_models, name) for name in _known_model_names()]
@@ -56,6 +58,8 @@ def list_(as_json: JsonOption = False) -> None:
     for row in rows:
         if row["problem"]:
             output_console().print(f"{row['name']}: {row['problem']}", markup=False)
+    for engine in list_transcription_engines():
+        output_console().print(f"Transcription with {engine.summary}", markup=False)
     output_console().print(
         f"\nFolder: {local_models.folder}. Groups: {', '.join(_group_labels())}.", markup=False
     )

@@ -68,6 +68,7 @@ def run_checks(settings: Settings) -> list[CheckResult]:
         "face networks": _check_face_networks,
         "voice": _check_voice,
         "speech aligner": _check_aligner,
+        "transcription": _check_transcription,
         "weights": _check_models,
         "store": _check_store,
         "disk": _check_disk,
@@ -152,6 +153,17 @@ def _check_aligner(_: Settings) -> str:
     PhoneRecognizer()
     WordRecognizer()
     return "pocketsphinx and its English model load"
+
+
+def _check_transcription(settings: Settings) -> str:
+    from tasks.catalog.installed_models import list_transcription_engines
+
+    engines = list(list_transcription_engines())
+    problems = [engine.problem for engine in engines if engine.problem]
+    if problems:
+        raise _CheckFailed(problems[0], setup_command(), "note")
+    summaries = "; ".join(engine.summary for engine in engines)
+    return f"{summaries}; jobs with engine auto: {settings.models.transcription}"
 
 
 def _check_models(settings: Settings) -> str:

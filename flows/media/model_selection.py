@@ -118,7 +118,8 @@ def resolve_transcription(job: TranscribeJob) -> tuple[ModelChoice, Transcriptio
     Return the Whisper model and the engine for a job, and a warning for each that is a substitute.
 
     Raises:
-        ModelNotInstalled: no installed model can run the job, or the requested engine cannot run the model.
+        ModelNotInstalled: no installed model can run the job, or the requested engine is not
+            installed.
     """
     choice = choose_whisper(job.model, job.task, job.language, fallback=job.fallback)
     engine, warnings = choose_transcription_engine(job.engine, choice, fallback=job.fallback)
@@ -177,7 +178,7 @@ def check_portrait(job: PortraitJob) -> list[str]:
 def check_transcription(job: TranscribeJob) -> list[str]:
     """Return the warnings of a substituted Whisper model and engine; raises if the job cannot run."""
     choice = choose_whisper(job.model, job.task, job.language, fallback=job.fallback)
-    return choice.warnings() + check_transcription_engine(job.engine, choice, fallback=job.fallback)
+    return choice.warnings() + check_transcription_engine(job.engine, fallback=job.fallback)
 
 
 def check_analysis(job: AnalyzeJob) -> list[str]:
@@ -190,5 +191,5 @@ def check_persona(job: PersonaSyncJob) -> list[str]:
     if job.captions == "none":
         return check_engine(job)
     choice = choose_whisper(job.model, "transcribe", job.language, fallback=job.fallback)
-    captions = choice.warnings() + check_transcription_engine("auto", choice, fallback=job.fallback)
+    captions = choice.warnings() + check_transcription_engine("auto", fallback=job.fallback)
     return check_engine(job) + captions

@@ -5,45 +5,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import torch
 import whisper
 from torch import nn
 from whisper.decoding import DecodingOptions, DecodingResult
-from whisper.model import ModelDimensions, Whisper
+from whisper.model import Whisper
 from whisper.timing import add_word_timestamps
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
 from musetalk_core.errors import WeightsInvalid
-from musetalk_core.networks.checkpoint import Tensors, assign_weights, read_tensors
+from musetalk_core.networks.checkpoint import assign_weights
 from musetalk_core.runtime.device import Device
+from musetalk_core.transcription.checkpoint_tensors import read_whisper_tensors
 from musetalk_core.transcription.model_choice import WhisperSize
 from musetalk_core.transcription.spectrogram import WINDOW_FRAMES
 from musetalk_core.transcription.transcript import Language, WhisperTask
 from musetalk_core.transcription.window_model import Check
-
-_HF_TO_OPENAI: Final = {
-    "layers.": "blocks.",
-    ".self_attn.q_proj.": ".attn.query.",
-    ".self_attn.k_proj.": ".attn.key.",
-    ".self_attn.v_proj.": ".attn.value.",
-    ".self_attn.out_proj.": ".attn.out.",
-    ".self_attn_layer_norm.": ".attn_ln.",
-    ".encoder_attn.q_proj.": ".cross_attn.query.",
-    ".encoder_attn.k_proj.": ".cross_attn.key.",
-    ".encoder_attn.v_proj.": ".cross_attn.value.",
-    ".encoder_attn.out_proj.": ".cross_attn.out.",
-    ".encoder_attn_layer_norm.": ".cross_attn_ln.",
-    ".fc1.": ".mlp.0.",
-    ".fc2.": ".mlp.2.",
-    ".final_layer_norm.": ".mlp_ln.",
-    "encoder.layer_norm.": "encoder.ln_post.",
-    "decoder.layer_norm.": "decoder.ln.",
-    "embed_tokens.": "token_embedding.",
-    "embed_positions.weight": "positional_embedding",
-}
-"""Parts of Hugging Face's parameter names and openai-whisper's names for them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,13 +168,7 @@ def load_whisper_model(path: Path, size: WhisperSize, device: Device) -> LoadedW
         ModelNotInstalled: the file does not exist.
         WeightsInvalid: the file is damaged or not a Whisper model; the message names the wrong tensors.
     """
-    tensors = _to_openai_names(read_tensors(path))
-    try:
-        dims = _model_dimensions(tensors)
-    except (KeyError, ValueError) as error:
-        raise WeightsInvalid(
-            f"The weight file {path} does not contain a Whisper model.", file=path.name
-        ) from error
+    tensors, dims = read_whisper_tensors(path)
     net = Whisper(dims)
     assign_weights(net, {key: value.float() for key, value in tensors.items()}, path)
     heads: dict[str, bytes] = whisper._ALIGNMENT_HEADS  # pyright: ignore[reportPrivateUsage]  used by its load_model
@@ -227,40 +200,3 @@ def _convert_to_half(net: Whisper) -> Whisper:
         if isinstance(part, nn.Linear | nn.Conv1d | nn.Embedding):
             part.half()
     return net
-
-
-def _to_openai_names(tensors: Tensors) -> Tensors:
-    """Return tensors under openai-whisper's names, from either naming scheme."""
-    if "encoder.conv1.weight" in tensors:
-        return tensors
-    out: Tensors = {}
-    for key, value in tensors.items():
-        name = key.removeprefix("model.")
-        for hf_part, openai_part in _HF_TO_OPENAI.items():
-            name = name.replace(hf_part, openai_part)
-        if name != "proj_out.weight":  # a duplicate of the token embedding
-            out[name] = value
-    return out
-
-
-def _model_dimensions(tensors: Tensors) -> ModelDimensions:
-    width, mels = (int(n) for n in tensors["encoder.conv1.weight"].shape[:2])
-    heads = width // 64
-    sizes: dict[str, Any] = {
-        "n_mels": mels,
-        "n_audio_ctx": len(tensors["encoder.positional_embedding"]),
-        "n_audio_state": width,
-        "n_audio_head": heads,
-        "n_audio_layer": _layer_count(tensors, "encoder"),
-        "n_vocab": len(tensors["decoder.token_embedding.weight"]),
-        "n_text_ctx": len(tensors["decoder.positional_embedding"]),
-        "n_text_state": width,
-        "n_text_head": heads,
-        "n_text_layer": _layer_count(tensors, "decoder"),
-    }
-    return ModelDimensions(**sizes)
-
-
-def _layer_count(tensors: Tensors, side: str) -> int:
-    prefix = f"{side}.blocks."
-    return 1 + max(int(key.removeprefix(prefix).split(".")[0]) for key in tensors if key.startswith(prefix))

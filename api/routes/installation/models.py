@@ -9,7 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.auth.api_keys import ADMIN, READ
 from api.errors import Problem
 from api.routes.installation.model_pulls import ModelPull, ModelPulls
-from tasks.catalog.installed_models import is_model_name, licence_to_accept, list_engines, list_models
+from tasks.catalog.installed_models import (
+    is_model_name,
+    licence_to_accept,
+    list_engines,
+    list_models,
+    list_transcription_engines,
+)
 from tasks.settings import get_settings
 
 router = APIRouter(tags=["models"])
@@ -49,6 +55,25 @@ class EngineView(BaseModel):
     default: bool | None = Field(description="Whether jobs with engine `auto` use it.")
 
 
+class TranscriptionEngineView(BaseModel):
+    """An implementation of Whisper."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    installed: bool | None = Field(description="Whether it can run; null if only the workers know.")
+    problem: str | None = Field(description="Why it cannot run, and the command that changes that.")
+    preferred: bool | None = Field(
+        description="Whether the setting for jobs with engine `auto` names it; null if only the workers know."
+    )
+    models: list[str] | None = Field(
+        description="Installed Whisper models in its format; null if only the workers know."
+    )
+    converts: list[str] | None = Field(
+        description="Other installed ones, which it converts once, at their first use."
+    )
+
+
 class ModelPullView(BaseModel):
     """The download of a model."""
 
@@ -62,12 +87,13 @@ class ModelPullView(BaseModel):
 
 
 class ModelsView(BaseModel):
-    """Models and rendering engines."""
+    """Models and engines."""
 
     models_here: bool = Field(
         description="Whether the workers use the models of this computer (`MUSETALK_API__MODELS_HERE`)."
     )
     engines: list[EngineView]
+    transcription_engines: list[TranscriptionEngineView]
     models: list[ModelView]
     pull: ModelPullView | None = Field(
         description="The download that this API process runs, or its last one."
@@ -119,9 +145,20 @@ def _read(pull: ModelPull | None) -> ModelsView:
     here = get_settings().api.models_here
     models = [ModelView.model_validate(record) for record in list_models()]
     engines = [EngineView.model_validate(record) for record in list_engines()]
+    transcription = [
+        TranscriptionEngineView.model_validate(record) for record in list_transcription_engines()
+    ]
     if not here:
         models = [model.model_copy(update={"state": None, "problem": None}) for model in models]
         unknown = {"installed": None, "problem": None, "default": None}
         engines = [engine.model_copy(update=unknown) for engine in engines]
+        unknown = {"installed": None, "problem": None, "preferred": None, "models": None, "converts": None}
+        transcription = [engine.model_copy(update=unknown) for engine in transcription]
     current = ModelPullView.model_validate(pull) if pull is not None else None
-    return ModelsView(models_here=here, engines=engines, models=models, pull=current)
+    return ModelsView(
+        models_here=here,
+        engines=engines,
+        transcription_engines=transcription,
+        models=models,
+        pull=current,
+    )

@@ -53,6 +53,8 @@ def test_the_list_has_a_line_a_model(torch_bytes):
     assert lines["dwpose"].split()[1:5] == ["installed", "3", "MB", "hub"]
     assert "unverified" in lines["sd-vae"] and lines["hibari"].split()[1] == "installed"
     assert f"Folder: {open_local_models().folder}" in out
+    [fast] = [line for line in out.splitlines() if line.startswith("Transcription with ctranslate2: ")]
+    assert "whisper-tiny.en" in fast
 
 
 class Runs:

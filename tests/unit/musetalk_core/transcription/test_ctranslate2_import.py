@@ -7,7 +7,7 @@ from torch import nn
 
 from musetalk_core.errors import ModelNotInstalled, WeightsInvalid
 from musetalk_core.runtime.device import choose_device
-from musetalk_core.transcription import whisper_model
+from musetalk_core.transcription import checkpoint_tensors, whisper_model
 from musetalk_core.transcription.ctranslate2_import import convert_to_openai
 from musetalk_core.transcription.whisper_model import load_whisper_model
 
@@ -51,7 +51,7 @@ def test_names_of_a_hub_are_understood(checkpoint, tiny_en, tmp_path):
     renamed = {}
     for key, value in stored.items():
         name = key
-        for theirs, ours in reversed(whisper_model._HF_TO_OPENAI.items()):
+        for theirs, ours in reversed(checkpoint_tensors._HF_TO_OPENAI.items()):
             name = name.replace(ours, theirs)
         renamed[f"model.{name}"] = value
     renamed["proj_out.weight"] = renamed["model.decoder.embed_tokens.weight"].clone()
