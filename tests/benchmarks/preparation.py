@@ -1,11 +1,10 @@
 """
 CPU time of preparing a clip of 20 s for longer and longer sounds: `preparation.py [SECONDS ...]`.
 
-The face parser and the VAE have their full size and random weights; faces are tracked by the bundled mesh.
+The networks have the stand-in weights of the tests; faces are tracked by the bundled mesh.
 One thread: threads that wait for busy cores would count as CPU time.
 """
 
-import subprocess
 import sys
 import tempfile
 import time
@@ -14,6 +13,9 @@ from pathlib import Path
 
 import torch
 from media import talking_head
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
+import golden_data
 
 from musetalk_core.avatar import archive, prepare
 from musetalk_core.avatar.parts import encode_parts, parts_of
@@ -30,10 +32,8 @@ CLIP_S, RATE = 20, Fraction(25)
 def main(folder, sounds_s=(2, 6, 20)):
     """Return the CPU seconds of finding the face, and parts and CPU seconds so far for each sound."""
     torch.set_num_threads(1)
-    # in its own process: creating the weights takes more memory than using them
-    subprocess.run(
-        [sys.executable, Path(__file__).with_name("real_weights.py"), folder / "models"], check=True
-    )
+    for net in ("unet-v15", "vae", "whisper", "bisenet"):
+        golden_data.write_models(folder / "models", net)
     layout = LocalModels(folder / "models", folder / "hashes.json")
     engine = MuseTalkEngine(MuseTalkEngineOptions(), RuntimeConfig(layout, device="cpu", landmarks="mesh"))
     video = talking_head(folder / "clip.mp4", CLIP_S, size=(1920, 1080), face_px=450)

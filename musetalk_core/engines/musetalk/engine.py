@@ -55,7 +55,7 @@ _IBUG_POINT_COUNT: Final = 68
 _ENCODE_BATCH_SIZE: Final = 4
 """Faces that a GPU encodes at once; a CPU encodes one at a time, which is as fast, and reports each."""
 _PART_FRAMES: Final = 64
-"""Source frames per part of an avatar: 2.6 s at 25 frames per second, 1 to 2 MB, a minute of CPU time."""
+"""Source frames per part of an avatar: 2.6 s at 25 frames per second, 1 to 3 MB, minutes on a CPU."""
 
 
 class MuseTalkEngine:
