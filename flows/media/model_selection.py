@@ -25,9 +25,9 @@ from musetalk_core.transcription.model_choice import ModelChoice
 from musetalk_core.vision.model_choice import READER, ModelAssignment, assign_models
 from tasks.models.engine_choice import choose_engine_name, choose_restoration
 from tasks.models.install import open_local_models
-from tasks.models.transcription_engine import check_transcription_engine, choose_transcription_engine
+from tasks.models.transcription_engine import check_transcription_engine
 from tasks.models.voices import VoiceSpec, choose_voice
-from tasks.models.whisper import choose_whisper
+from tasks.models.whisper import choose_transcription_engine, choose_whisper
 
 if TYPE_CHECKING:
     from musetalk_core.engine_registry import EngineName

@@ -1,4 +1,4 @@
-"""Whisper and voice activity models of this process: choice of the model, checkpoint, and loading."""
+"""Whisper and voice activity models of this process: choice of model and engine, checkpoint, loading."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +19,12 @@ from musetalk_core.transcription.transcript import WhisperTask
 from tasks.cache.artefacts import artefact_cache
 from tasks.cache.content_keys import content_key
 from tasks.models.install import open_local_models
-from tasks.models.transcription_engine import is_packed
+from tasks.models.transcription_engine import (
+    RequestedEngine,
+    is_packed,
+    named_engine,
+    transcription_engine_problem,
+)
 
 if TYPE_CHECKING:
     from musetalk_core.transcription.window_model import WindowModel
@@ -171,3 +176,44 @@ def language_code(text: str) -> str | None:
     from musetalk_core.transcription.decoding import language_code as known
 
     return known(text)
+
+
+def choose_transcription_engine(
+    requested: RequestedEngine, choice: ModelChoice, *, fallback: bool = False
+) -> tuple[EngineName, list[str]]:
+    """
+    Choose the engine of a job, on the machine that executes it.
+
+    Args:
+        requested: the engine that the job names; `auto` is the engine of the settings, or else the fastest
+            one for the installed files of the model: CTranslate2 on CPUs for files in its format, otherwise
+            openai-whisper.
+        choice:    the model of the job.
+        fallback:  use openai-whisper, with a warning, if the requested engine is not installed.
+
+    Returns:
+        The engine, and a warning if it is a substitute.
+
+    Raises:
+        ModelNotInstalled: the requested engine is not installed and `fallback` is off, or the model is not
+            installed.
+        InputError: the machine lacks the device that the settings name.
+    """
+    name, warnings = named_engine(requested, fallback=fallback)
+    if name != "auto":
+        return name, warnings
+    is_fastest = (
+        transcription_engine_problem("ctranslate2") is None
+        and is_packed(open_local_models().find(choice.model))
+        and not _computes_on_cuda()
+    )
+    return ("ctranslate2" if is_fastest else "openai-whisper"), []
+
+
+def _computes_on_cuda() -> bool:
+    """Return whether networks run on a GPU: CTranslate2 is not chosen there without being named."""
+    from musetalk_core.runtime.device import choose_device
+    from tasks.models.engines import runtime_config
+
+    config = runtime_config()
+    return choose_device(config.device, config.precision).torch_device.type == "cuda"
