@@ -26,7 +26,7 @@ from musetalk_core.transcription import ctranslate2_export
 from musetalk_core.transcription.ctranslate2_import import convert_to_openai
 from musetalk_core.transcription.model_choice import ModelChoice
 from tasks.cache.artefacts import artefact_cache
-from tasks.models import transcription_engine, whisper
+from tasks.models import transcription_engine
 from tasks.models import whisper as whisper_models
 from tasks.models.install import open_local_models, pin
 from tasks.models.whisper import choose_transcription_engine, load_whisper
@@ -160,7 +160,7 @@ def test_auto_takes_the_engine_that_can_load_the_installed_files(engine_setting,
 def test_auto_takes_the_reference_on_a_gpu_and_without_the_package(engine_setting, monkeypatch):
     engine_setting("auto")
     with monkeypatch.context() as patched:
-        patched.setattr(whisper, "_computes_on_cuda", lambda: True)
+        patched.setattr(whisper_models, "_computes_on_cuda", lambda: True)
         assert choose_transcription_engine("auto", ModelChoice("tiny.en"))[0] == "openai-whisper"
         assert choose_transcription_engine("ctranslate2", ModelChoice("tiny.en"))[0] == "ctranslate2"
     monkeypatch.setattr(transcription_engine, "find_spec", lambda name: None)
