@@ -1,4 +1,4 @@
-"""Transports of the API client: the certificates of authorities are loaded at the first https request."""
+"""HTTP transports of the API client: root certificates are loaded at the first https request."""
 
 import ssl
 from functools import cached_property
@@ -14,26 +14,26 @@ def http_client(server: str, headers: dict[str, str]) -> httpx.Client:
     """
     Return a client that ignores proxies of the environment, with a timeout of 60 seconds.
 
-    To load the certificates takes longer than a request to an API of the same computer, which needs none. A
-    redirect to https loads them.
+    Loading the certificates takes longer than a request to an API on the same computer, which uses http and
+    needs none. The first request to an https address loads them, that of a redirect too.
 
     Args:
         server:  address of the API, with a scheme.
         headers: headers of all requests.
     """
-    trusts_nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    no_certificates = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # only for http: https has its own transport
     return httpx.Client(
         base_url=server,
         headers=headers,
         timeout=60.0,
         trust_env=False,
-        transport=httpx.HTTPTransport(verify=trusts_nobody, limits=_LIMITS, trust_env=False),
+        transport=httpx.HTTPTransport(verify=no_certificates, limits=_LIMITS, trust_env=False),
         mounts={"https://": _HttpsTransport()},
     )
 
 
 class _HttpsTransport(httpx.BaseTransport):
-    """A transport that is made for the first request."""
+    """A transport with the usual root certificates, which is created for the first request."""
 
     @cached_property
     def _made(self) -> httpx.HTTPTransport:

@@ -15,6 +15,12 @@ T = TypeVar("T")
 
 RETRY_LIMIT_S: Final = 900.0
 """Default time in seconds for which a request is retried: longer than a restart of the server."""
+STORE_RETRY_LIMIT_S: Final = 30.0
+"""Time in seconds for which a request to the store is retried: about as long as a task retries."""
+_MAX_DELAY_S: Final = 5.0
+_CANCELLATION_CHECK_S: Final = 0.5
+_TOO_MANY_REQUESTS: Final = 429
+_SERVER_ERROR: Final = 500
 
 
 class Retry(Protocol):
@@ -23,14 +29,6 @@ class Retry(Protocol):
     def __call__(self, call: Callable[[], T], /) -> T:
         """Return what the request returns; raise its last error."""
         ...
-
-
-STORE_RETRY_LIMIT_S: Final = 30.0
-"""Time in seconds for which a request to the store is retried: about as long as a task retries."""
-_MAX_DELAY_S: Final = 5.0
-_CANCELLATION_CHECK_S: Final = 0.5
-_TOO_MANY_REQUESTS: Final = 429
-_SERVER_ERROR: Final = 500
 
 
 def is_outage(error: BaseException) -> bool:
@@ -47,17 +45,17 @@ def is_transient_error(error: BaseException) -> bool:
 
 def retry_while_unavailable(call: Callable[[], T], limit_s: float = RETRY_LIMIT_S) -> T:
     """
-    Make a request, and repeat it while the server is unavailable.
+    Make a request to the Prefect server, and repeat it while the server is unavailable.
 
     Args:
         call:    makes the request; must be safe to repeat.
         limit_s: seconds after which the last error is raised.
 
     Raises:
-        Cancelled: the run was cancelled while the request was retried.
+        Cancelled: the job was canceled while the request was retried.
         Exception: any other error of the call, at once.
     """
-    return Retrying(sleep=_cancellable_sleep, **_policy(limit_s, is_outage, 0.3, _MAX_DELAY_S))(call)
+    return _retry(call, limit_s, is_outage, 0.3)
 
 
 def call_once(call: Callable[[], T], /) -> T:
@@ -79,7 +77,7 @@ def retry_transient(call: Callable[[], T], /, limit_s: float = STORE_RETRY_LIMIT
         Cancelled: the job was canceled while the request was retried.
         Exception: any other error of the call, at once.
     """
-    return Retrying(sleep=_cancellable_sleep, **_policy(limit_s, is_transient_error, 0.5, _MAX_DELAY_S))(call)
+    return _retry(call, limit_s, is_transient_error, 0.5)
 
 
 async def retry_while_unavailable_async(
@@ -109,6 +107,13 @@ async def retry_while_unavailable_async(
     )
 
 
+def _retry(
+    call: Callable[[], T], limit_s: float, retry_on: Callable[[BaseException], bool], first_delay_s: float
+) -> T:
+    policy = _policy(limit_s, retry_on, first_delay_s, _MAX_DELAY_S)
+    return Retrying(sleep=_cancellable_sleep, **policy)(call)
+
+
 def _policy(
     limit_s: float, retry_on: Callable[[BaseException], bool], first_delay_s: float, max_delay_s: float
 ) -> dict[str, Any]:
@@ -121,6 +126,7 @@ def _policy(
 
 
 def _cancellable_sleep(seconds: float) -> None:
+    """Sleep, but raise Cancelled soon after the job is canceled."""
     end = time.monotonic() + seconds
     while (remaining := end - time.monotonic()) > 0:
         raise_if_cancelled()

@@ -2,6 +2,7 @@
 
 import pytest
 from avatar_examples import avatar_note
+from entry_user import entry_in_use
 
 from tasks.cache.artefacts import artefact_cache
 from tasks.catalog.avatar_notes import read_note, save_note
@@ -117,23 +118,11 @@ def test_tenants(connect, prepared, issue):
 
 
 def test_one_that_a_job_works_with_stays(client, prepared):
-    """Another process holds it: here a real one."""
-    import subprocess
-    import sys
-
     key = prepared(1)
-    program = (
-        "import sys; from tasks.cache.artefacts import artefact_cache;"
-        f"artefact_cache().find('avatar', '{key}'); print('held', flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as job:
-        assert job.stdout.readline() == "held\n"
+    with entry_in_use("avatar", key):
         refused = client.delete(f"/v1/avatars/{key}")
         assert (refused.status_code, refused.json()["code"]) == (409, "in_use")
         assert listed(client) == [key]
-        job.stdin.close()
     assert client.delete(f"/v1/avatars/{key}").status_code == 204
 
 

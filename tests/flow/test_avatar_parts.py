@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from at_once import run_at_once
+from entry_user import entry_in_use
 from fork_server import popen
 from parts_engine import PART_FRAMES, RECORD, PartsEngine, encoded_frames
 from prefect.settings import PREFECT_API_URL
@@ -281,17 +282,9 @@ def test_an_avatar_whose_part_a_job_uses_is_not_deleted(talk):
     result = lip_sync(talk(0.4))
     artefact_cache().release()
     [key, _] = sorted(stored_parts())
-    holder = (
-        "import sys; from tasks.cache.artefacts import artefact_cache;"
-        f"artefact_cache().find({AVATAR_PART_KIND!r}, {key!r}); print('held', flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout.readline() == "held\n"
+    with entry_in_use(AVATAR_PART_KIND, key):
         assert not delete_avatar(result.avatar, None)
         assert set(stored_parts()) == {key}
-        process.stdin.close()
     assert delete_avatar(result.avatar, None)
     assert stored_parts() == {} and list_notes(None, None, 10)[0] == []
 

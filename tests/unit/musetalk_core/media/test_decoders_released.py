@@ -217,6 +217,16 @@ def portrait_clip(clips):
     return clips.make("portrait.mp4", *source, "-vf", "rotate=0.01*sin(n)", *BFRAMES)
 
 
+def assert_failures_leave_no_decoder(fail):
+    """Call `fail` with 0 to 3; threads and open files must not grow after the first failure."""
+    fail(0)
+    before = used()
+    for number in range(1, 4):
+        fail(number)
+
+    assert_no_more_than(before)
+
+
 class Failing(FakeEngine):
     """Fails at the third face that it is to encode, where asked to."""
 
@@ -240,12 +250,7 @@ def test_a_preparation_that_fails_leaves_no_decoder_while_its_error_is_held(
             )
         held.append(error)
 
-    fail(0)
-    before = used()
-    for number in range(1, 4):
-        fail(number)
-
-    assert_no_more_than(before)
+    assert_failures_leave_no_decoder(fail)
 
 
 def test_a_part_that_fails_leaves_no_decoder_while_its_error_is_held(portrait_clip, tmp_path, no_collector):
@@ -262,12 +267,7 @@ def test_a_part_that_fails_leaves_no_decoder_while_its_error_is_held(portrait_cl
             encode_parts(avatar, engine, portrait_clip, tmp_path / str(number))
         held.append(error)
 
-    fail(0)
-    before = used()
-    for number in range(1, 4):
-        fail(number)
-
-    assert_no_more_than(before)
+    assert_failures_leave_no_decoder(fail)
 
 
 def test_a_chunk_whose_encoder_fails_leaves_no_decoder_while_its_error_is_held(
