@@ -381,3 +381,31 @@ def test_back_leads_to_the_view_before_and_unknown_addresses_say_so(server, runs
     page.get_by_role("heading", name="Jobs").wait_for()
     page.goto(f"{server}/studio/nothing")
     page.get_by_role("heading", name="Not found").wait_for()
+
+
+def test_text_that_is_not_entered_yet_survives_a_refresh_of_the_list(server, runs, tab):
+    first, page = runs.failed(), tab.page
+    page.goto(f"{server}/studio/jobs")
+    page.locator(f"a[href='/studio/jobs/{first.id}']").wait_for()
+    page.get_by_label("File name").press_sequentially("pres")
+    second = runs.failed()
+    page.locator(f"a[href='/studio/jobs/{second.id}']").wait_for()
+    page.get_by_label("File name").press_sequentially("entation ")
+    page.keyboard.press("Enter")
+    page.get_by_text("No job fits these filters").wait_for()
+    assert page.evaluate("new URLSearchParams(location.search).get('search')") == "presentation"
+    page.go_back()
+    page.locator(f"a[href='/studio/jobs/{first.id}']").wait_for()
+    assert page.get_by_label("File name").input_value() == ""
+
+
+def test_a_number_with_a_zero_before_its_last_digit_can_be_typed(server, tab):
+    page = tab.page
+    page.goto(f"{server}/studio/new?type=speech")
+    page.get_by_text("More options").click()
+    field = page.locator("#field-temperature")
+    field.press_sequentially("0.905")
+    assert field.input_value() == "0.905"
+    field.press("Backspace")
+    assert field.input_value() == "0.90"
+    assert '{"temperature":0.9}' in page.locator("pre.code-block").text_content()

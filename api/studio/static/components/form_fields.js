@@ -1,11 +1,12 @@
 // One form field per value of a schema: label, control, description and fault.
 
-import { html, useState } from "../lib/preact.js";
+import { html } from "../lib/preact.js";
 import { valueAt } from "../lib/schema.js";
 import { words } from "../lib/format.js";
 import { Described, UserText, lazy } from "./basics.js";
 import { EngineNote } from "./engine_note.js";
 import { MediaInput } from "./media_input.js";
+import { TypedInput } from "./typed_input.js";
 
 const FacePicker = lazy(() => import("./face_picker.js").then((module) => module.FacePicker));
 
@@ -44,26 +45,29 @@ const common = ({ id, describedBy, invalid }) => ({
   "aria-invalid": invalid ? "true" : "false",
 });
 
+const readText = (event) => event.target.value || undefined;
+
 function TextControl(props) {
   const { field, value, set } = props;
-  return html`<input type="text" class="input" dir="auto" ...${common(props)} value=${value ?? ""}
-    placeholder=${field.default ?? field.example ?? ""} onInput=${(event) => set(event.target.value || undefined)} />`;
+  return html`<${TypedInput} type="text" class="input" dir="auto" ...${common(props)} value=${value}
+    placeholder=${field.default ?? field.example ?? ""} read=${readText} set=${set} />`;
 }
 
 function LongTextControl(props) {
   const { field, value, set } = props;
-  return html`<textarea class="input" rows="3" dir="auto" ...${common(props)} value=${value ?? ""}
-    placeholder=${field.example ?? ""} onInput=${(event) => set(event.target.value || undefined)}></textarea>`;
+  return html`<${TypedInput} tag="textarea" class="input" rows="3" dir="auto" ...${common(props)} value=${value}
+    placeholder=${field.example ?? ""} read=${readText} set=${set} />`;
 }
 
 function NumberControl(props) {
   const { field, value, set } = props;
   const read = (event) => {
     const text = event.target.value;
-    set(text === "" && !event.target.validity.badInput ? undefined : Number.isFinite(event.target.valueAsNumber) ? event.target.valueAsNumber : text || "?");
+    if (text === "" && !event.target.validity.badInput) return undefined;
+    return Number.isFinite(event.target.valueAsNumber) ? event.target.valueAsNumber : text || "?";
   };
-  return html`<input type="number" class="input input-number" ...${common(props)} value=${value ?? ""} min=${field.minimum}
-    max=${field.maximum} step=${field.kind === "integer" ? 1 : "any"} placeholder=${field.default ?? ""} onInput=${read} />`;
+  return html`<${TypedInput} type="number" class="input input-number" ...${common(props)} value=${value} min=${field.minimum}
+    max=${field.maximum} step=${field.kind === "integer" ? 1 : "any"} placeholder=${field.default ?? ""} read=${read} set=${set} />`;
 }
 
 function BooleanControl(props) {
@@ -100,8 +104,8 @@ function ChoiceOrNumberControl(props) {
   return html`<span class="pair"><select class="input" ...${common(props)} value=${numeric ? "#" : value ?? field.default} onChange=${choose}>
     ${field.options.map((option) => html`<option value=${option} selected=${option === (value ?? field.default)}>${words(option)}</option>`)}
     <option value="#" selected=${numeric}>by number</option></select>
-    ${numeric && html`<input type="number" class="input input-number" value=${value} min=${field.minimum} max=${field.maximum}
-      aria-label=${`${field.title}: number`} onInput=${(event) => set(Number.isFinite(event.target.valueAsNumber) ? event.target.valueAsNumber : 0)} />`}
+    ${numeric && html`<${TypedInput} type="number" class="input input-number" value=${value} min=${field.minimum} max=${field.maximum}
+      aria-label=${`${field.title}: number`} read=${(event) => event.target.valueAsNumber || 0} set=${set} />`}
   </span>`;
 }
 
@@ -119,26 +123,24 @@ function ListControl(props) {
   const { field, value, set } = props;
   const read = (event) => {
     const entries = event.target.value.split(",").map((one) => one.trim()).filter(Boolean);
-    set(entries.length ? entries : undefined);
+    return entries.length ? entries : undefined;
   };
-  return html`<input type="text" class="input" dir="auto" ...${common(props)} value=${(value || []).join(", ")}
-    placeholder=${(field.example || []).join?.(", ") || "separated by commas"} onChange=${read} />`;
+  return html`<${TypedInput} type="text" class="input" dir="auto" ...${common(props)} value=${value} on="onChange"
+    placeholder=${(field.example || []).join?.(", ") || "separated by commas"} show=${(list) => list.join(", ")} read=${read} set=${set} />`;
 }
 
 function JsonControl(props) {
   const { field, value, set } = props;
-  const [text, setText] = useState(value === undefined ? "" : JSON.stringify(value, null, 2));
   const read = (event) => {
-    setText(event.target.value);
-    if (!event.target.value.trim()) return set(undefined);
+    if (!event.target.value.trim()) return undefined;
     try {
-      return set(JSON.parse(event.target.value));
+      return JSON.parse(event.target.value);
     } catch {
-      return set(event.target.value);
+      return event.target.value;
     }
   };
-  return html`<textarea class="input code" rows="5" dir="ltr" spellcheck="false" ...${common(props)} value=${text}
-    placeholder=${JSON.stringify(field.example ?? null, null, 1)} onInput=${read}></textarea>`;
+  return html`<${TypedInput} tag="textarea" class="input code" rows="5" dir="ltr" spellcheck="false" ...${common(props)} value=${value}
+    placeholder=${JSON.stringify(field.example ?? null, null, 1)} show=${(one) => JSON.stringify(one, null, 2)} read=${read} set=${set} />`;
 }
 
 const MediaControl = ({ field, value, set, describedBy, invalid, form }) =>

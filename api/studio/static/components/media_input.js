@@ -4,6 +4,7 @@ import { html, useEffect, useRef, useState } from "../lib/preact.js";
 import { bytes } from "../lib/format.js";
 import { rememberedFile, upload } from "../lib/uploads.js";
 import { UserText, announce, lazy } from "./basics.js";
+import { TypedInput } from "./typed_input.js";
 
 const Waveform = lazy(() => import("./waveform.js").then((module) => module.Waveform));
 
@@ -88,9 +89,9 @@ export function MediaInput({ field, value, onChange, onBusy, describedBy, invali
     <span class="drop-action">or choose a file</span>
   </label>
   <details class="reference"><summary>Use a reference instead</summary>
-    <input type="text" class="input" value=${value || ""} placeholder=${field.example} dir="auto" spellcheck="false"
-      aria-label=${`${field.title}: media reference`}
-      onChange=${(event) => onChange(event.target.value.trim() || undefined)} />
+    <${TypedInput} type="text" class="input" value=${value} placeholder=${field.example} dir="auto" spellcheck="false"
+      aria-label=${`${field.title}: media reference`} on="onChange"
+      read=${(event) => event.target.value.trim() || undefined} set=${onChange} />
     <p class="quiet">s3://bucket/key, https://…, asset://ID or job://ID</p>
   </details>`;
 

@@ -7,6 +7,7 @@ import { FINAL } from "../lib/job_events.js";
 import { Link, navigate } from "../lib/router.js";
 import { Empty, Loading, ProblemBox, Status, UserText } from "../components/basics.js";
 import { Thumbnail } from "../components/thumbnail.js";
+import { TypedInput } from "../components/typed_input.js";
 import { outputNames } from "../lib/outputs.js";
 
 const PAGE_SIZE = 50;
@@ -82,20 +83,21 @@ function address(query, changes) {
 }
 
 function Filters({ query, types }) {
-  const set = (name) => (event) => navigate(address(query, { [name]: event.target.value, cursor: null }));
-  const search = (event) => {
-    const text = event.target.value.trim();
+  const filter = (name) => (text) => navigate(address(query, { [name]: text, cursor: null }));
+  const set = (name) => (event) => filter(name)(event.target.value);
+  const typed = (name) => ({ value: query.get(name) || undefined, on: "onChange", read: (event) => event.target.value.trim() || undefined, set: filter(name) });
+  const search = (text) => {
     if (JOB_ID.test(text)) navigate(`/studio/jobs/${text.replace("job://", "").toLowerCase()}`);
-    else navigate(address(query, { search: text, cursor: null }));
+    else filter("search")(text);
   };
   return html`<div class="filters" role="search">
     <div class="field"><label class="label" for="filter-status">Status</label><select id="filter-status" class="input" onChange=${set("status")}>
       <option value="">any</option>${Object.entries(STATUS_TEXT).map(([name, text]) => html`<option value=${name} selected=${query.get("status") === name}>${text}</option>`)}</select></div>
     <div class="field"><label class="label" for="filter-type">Type</label><select id="filter-type" class="input" onChange=${set("type")}>
       <option value="">any</option>${types.map((name) => html`<option value=${name} selected=${query.get("type") === name}>${typeName(name)}</option>`)}</select></div>
-    <div class="field"><label class="label" for="filter-search">File name or job id</label><input id="filter-search" class="input" type="search" dir="auto" maxlength="200" value=${query.get("search") || ""} onChange=${search} /></div>
-    <div class="field"><label class="label" for="filter-tag">Tag</label><input id="filter-tag" class="input" type="search" dir="auto" value=${query.get("tag") || ""} onChange=${(event) => set("tag")({ target: { value: event.target.value.trim() } })} /></div>
-    <div class="field"><label class="label" for="filter-day">Created since</label><input id="filter-day" class="input" type="date" value=${query.get("created_after") || ""} onChange=${set("created_after")} /></div>
+    <div class="field"><label class="label" for="filter-search">File name or job id</label><${TypedInput} id="filter-search" class="input" type="search" dir="auto" maxlength="200" ...${typed("search")} set=${search} /></div>
+    <div class="field"><label class="label" for="filter-tag">Tag</label><${TypedInput} id="filter-tag" class="input" type="search" dir="auto" ...${typed("tag")} /></div>
+    <div class="field"><label class="label" for="filter-day">Created since</label><${TypedInput} id="filter-day" class="input" type="date" ...${typed("created_after")} /></div>
   </div>`;
 }
 
