@@ -9,7 +9,8 @@ import base64
 import json
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from tasks.errors import ObjectMissing
 from tasks.run.cancellation import raise_if_cancelled
 from tasks.run.tenancy import may_use
 from tasks.storage.home_store import home_store
-from tasks.storage.object_store import read_small
+from tasks.storage.object_store import ObjectStore, read_small
 
 FINGERPRINTS_PREFIX: Final = "provenance/fingerprints/"
 """Key prefix of the fingerprints in the system's own store."""
@@ -33,6 +34,7 @@ _MAX_MS: Final = 10**13
 """Later than any time in milliseconds; subtracting from it makes new keys sort first."""
 _NO_TENANT: Final = "_"
 _MAX_LISTED: Final = 20_000
+_CONCURRENT_READS: Final = 16
 
 
 def save_fingerprint(output: IndexedOutput, fingerprint: Fingerprint) -> None:
@@ -75,14 +77,24 @@ def find_similar(fingerprint: Fingerprint) -> list[tuple[IndexedOutput, Match]]:
 def _stored_fingerprints() -> Iterator[tuple[IndexedOutput, Fingerprint]]:
     store = home_store()
     keys = (info.key for info in islice(store.list(FINGERPRINTS_PREFIX), _MAX_LISTED))
-    for key in islice(filter(_is_visible, keys), MAX_COMPARED):
-        with suppress(ObjectMissing, ValueError, KeyError):
-            content: Any = json.loads(read_small(store, key))
-            picture, sound = content.pop("picture"), content.pop("sound")
-            yield (
-                IndexedOutput.model_validate(content),
-                Fingerprint(_from_text(picture, "<u8"), _from_text(sound, "<u4")),
-            )
+    visible = islice(filter(_is_visible, keys), MAX_COMPARED)
+    with ThreadPoolExecutor(_CONCURRENT_READS) as pool:
+        # in blocks, so that a search that is canceled or fails stops reading soon
+        while block := list(islice(visible, 4 * _CONCURRENT_READS)):
+            yield from filter(None, pool.map(partial(_read_fingerprint, store), block))
+
+
+def _read_fingerprint(store: ObjectStore, key: str) -> tuple[IndexedOutput, Fingerprint] | None:
+    """Return a stored fingerprint and its output; None if it was deleted meanwhile or is not valid."""
+    try:
+        content: Any = json.loads(read_small(store, key))
+        picture, sound = content.pop("picture"), content.pop("sound")
+        return (
+            IndexedOutput.model_validate(content),
+            Fingerprint(_from_text(picture, "<u8"), _from_text(sound, "<u4")),
+        )
+    except (ObjectMissing, ValueError, KeyError):
+        return None
 
 
 def _is_visible(key: str) -> bool:

@@ -11,6 +11,8 @@ from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
+from figures import record
+
 for folder in ("warm", "support"):
     sys.path.append(str(Path(__file__).resolve().parents[1] / folder))
 
@@ -124,6 +126,8 @@ def report(name, busy, busy_s, idle):
         if own > 0.15:
             print(f"  {key[0]:6} {own:6.1f}  {key[1]}")
     print(f"  per job: { {process: round(value, 1) for process, value in total.items()} }", flush=True)
+    record(**{f"{process}_requests": value for process, value in total.items()})
+    record(requests=sum(total.values()), idle_per_s=sum(idle.values()) / IDLE_S)
     return total
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from capacity_model import JobCost, Machines, ceilings, one_machine, simulate, size
+from page import fill
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/explanation/scaling.md"
 FLEET_CPU_S = {"api": 0.011, "server": 3.55, "database": 1.27, "gpu": 1.26, "s3": 0.33, "light": 0.64}
@@ -119,15 +120,6 @@ def sections():
         "one server": "\n".join(one_server()),
         "comparison": comparison(),
     }
-
-
-def fill(page, parts):
-    """Return a page in which the text between `<!-- NAME -->` and `<!-- end -->` is replaced."""
-    for name, text in parts.items():
-        before, rest = page.split(f"<!-- {name} -->\n", 1)
-        after = rest.split("<!-- end -->", 1)[1]
-        page = f"{before}<!-- {name} -->\n{text}\n<!-- end -->{after}"
-    return page
 
 
 def _price(machines: Machines, jobs: int) -> float:

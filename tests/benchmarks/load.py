@@ -14,6 +14,7 @@ from pathlib import Path
 from uuid import UUID
 
 import httpx
+from figures import record
 from media import long_speech, talking_head
 from status import BURST_SIZE, READER_COUNT, READS_PER_S, StatusReader, measure_latencies, measure_max_rate
 
@@ -149,6 +150,8 @@ def main():
     print(f"{WATCHED_JOBS} jobs: {rates}: {api_rate / prefect_rate:.1f}x (bar: 10)")
     p50, p99 = statistics.median(latencies_ms), latencies_ms[int(0.99 * len(latencies_ms))]
     print(f"at {READS_PER_S} reads/s: p50 {p50:.1f} ms (target: 5), p99 {p99:.1f} ms (target: 50)")
+    record(prefect_reads_per_s=prefect_rate, reads_per_s=api_rate, ratio=api_rate / prefect_rate)
+    record(p50_ms=p50, p99_ms=p99, submissions_per_s=len(final_statuses) / submit_s)
     print(f"{working} jobs were queued or running after the reads")
     return api_rate / prefect_rate, succeeded, working
 

@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+from figures import record
 from media import long_speech, talking_head
 from speed import run_job
 
@@ -17,6 +18,7 @@ def main(lengths=(30, 300)):
             peaks.append(made["rss_mb"])
             print(f"{seconds} s: {made['rss_mb']:.0f} MB, ffmpeg {made['child_mb']:.0f} MB", made["timings"])
         print(f"difference: {peaks[-1] - peaks[0]:.0f} MB (bar: 150)")
+        record(short_mb=peaks[0], long_mb=peaks[-1])
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from figures import record
 from media import long_speech, talking_head
 from speed import run_job
 
@@ -55,6 +56,7 @@ def main(minutes=(1, 60)):
                 flush=True,
             )
         print(f"difference: {peaks[-1] - peaks[0]:.0f} MB (bar: 150), avatar bar: 20 kB")
+        record(minute_mb=peaks[0], hour_mb=peaks[-1], avatar_frame_kb=per_frame / 1000)
 
 
 if __name__ == "__main__":

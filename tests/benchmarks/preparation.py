@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import torch
+from figures import record
 from media import talking_head
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
@@ -53,6 +54,7 @@ def main(folder, sounds_s=(2, 6, 20)):
     longest = steps[-1][1]
     for seconds, (_, used) in zip(sounds_s, steps, strict=True):
         print(f"sound of {seconds} s: {used / longest:.3f} of the longest")
+        record(**{f"sound_{seconds}_cpu_s": used})
     return track_s, steps
 
 

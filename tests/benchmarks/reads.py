@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import statistics
 import sys
 import tempfile
@@ -9,6 +10,8 @@ import time
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from figures import record
 
 for folder in ("warm", "support"):
     sys.path.append(str(Path(__file__).resolve().parents[1] / folder))
@@ -132,6 +135,10 @@ def reads_of_workers(month):
     )
 
 
+def _figure_name(name):
+    return re.sub("[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
 async def measure(month, only):
     rows = []
     for name, act in (*reads_of_the_api(month), *reads_of_workers(month)):
@@ -180,6 +187,7 @@ def main(kinds=("sqlite", "postgresql"), only=()):
                         worst[kind, row[0]] = row[2]
             finally:
                 server.kill()
+    record(**{f"{kind}_{_figure_name(name)}_ms": value for (kind, name), value in worst.items()})
     print(f"slowest: {max(worst.values(), default=0):.0f} ms (bar: 300)")
     return worst
 

@@ -9,6 +9,7 @@ import sys
 import time
 
 import torch
+from figures import record
 from real_weights import create_unet, create_vae
 
 from musetalk_core.networks.fast_unet import FoldedUNet, fuse_upsampling
@@ -86,6 +87,7 @@ def main(frames=8, rounds=2, names=tuple(VARIANTS)):
                 flush=True,
             )
             del variant
+    record(**{f"{name}_frame_s": seconds for name, seconds in best.items()})
 
 
 if __name__ == "__main__":

@@ -1,5 +1,12 @@
-"""`./run bench [NAME ...]`: run the named benchmarks, or all; they print ratios measured in one run."""
+"""
+Run benchmarks, which print ratios measured in one run: `./run bench [--json FILE] [NAME ...]`.
 
+Without names all of them run. `--json` keeps their figures in a file, with those of other benchmarks that it
+has; docs/performance.md is made from docs/performance.json (`performance_page.py --write`).
+"""
+
+import argparse
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -22,6 +29,7 @@ NAMES = (
     "load",
     "reads",
     "calls",
+    "idle",
     "mark",
     "mark_rate",
     "capacity",
@@ -29,13 +37,32 @@ NAMES = (
 
 
 def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"benchmarks: {', '.join(NAMES)}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures in this file")
+    options = parser.parse_args()
     here = Path(__file__).parent
+    unknown = [name for name in options.names if not (here / f"{name}.py").exists()]
+    if unknown:
+        parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(NAMES)}")
     sys.path.insert(0, str(here))
-    for name in sys.argv[1:] or NAMES:
+    import figures
+
+    if options.json:
+        try:
+            figures.read(options.json)
+        except ValueError as error:
+            parser.error(str(error))
+    for name in options.names or NAMES:
         print(f"== {name}", flush=True)
-        path = str(here / f"{name}.py")
+        path, load = str(here / f"{name}.py"), os.getloadavg()[0]
         sys.argv = [path]  # the names are not arguments of the benchmark
         runpy.run_path(path, run_name="__main__")
+        found, peers = figures.take_figures()
+        if options.json and found:
+            figures.save(options.json, name, found, peers, load)
 
 
 if __name__ == "__main__":

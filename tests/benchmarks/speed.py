@@ -7,6 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from figures import record
 from media import long_speech, talking_head
 
 from musetalk_core.media.output.ffmpeg import find_ffmpeg
@@ -52,6 +53,9 @@ def main(preset=PRESET):
             f"ratio of the best: {min(job_s) / min(transcode_s):.2f}, of the medians: "
             f"{sorted(job_s)[ROUNDS // 2] / sorted(transcode_s)[ROUNDS // 2]:.2f} (bar: 1.5)"
         )
+        times = {"ffmpeg": min(transcode_s), "job": min(job_s)}
+        record(**{f"{preset}_{name}_s": seconds for name, seconds in times.items()})
+        record(**{f"{preset}_ratio": times["job"] / times["ffmpeg"]})
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import UUID
 
 import httpx
+from figures import record
 
 for folder in ("warm", "support"):
     sys.path.append(str(Path(__file__).resolve().parents[1] / folder))
@@ -143,6 +144,8 @@ def main():
     )
     p50, p99 = statistics.median(latencies_ms), latencies_ms[int(0.99 * len(latencies_ms))]
     print(f"at {READS_PER_S} reads/s: p50 {p50:.1f} ms (target: 5), p99 {p99:.1f} ms (target: 50)")
+    record(prefect_reads_per_s=prefect_rate, reads_per_s=api_rate, ratio=api_rate / prefect_rate)
+    record(p50_ms=p50, p99_ms=p99, submissions_per_s=submitted_count / seconds)
     print(f"{submitted_count} jobs submitted in {seconds:.1f} s, {listed_count} listed")
     return api_rate / prefect_rate, listed_count == submitted_count == BURST_SIZE
 

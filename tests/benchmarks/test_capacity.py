@@ -10,6 +10,7 @@ import pytest
 sys.path.append(str(Path(__file__).parent))
 import capacity
 from capacity_model import JobCost, Machines, ceilings, one_machine, simulate, size
+from page import fill
 
 COST = JobCost(
     api_s=0.01,
@@ -71,4 +72,4 @@ def test_jobs_on_one_machine_share_its_cores():
 def test_the_page_has_what_the_model_says():
     page = capacity.PAGE.read_text()
 
-    assert capacity.fill(page, capacity.sections()) == page, "tests/benchmarks/capacity.py --write"
+    assert fill(page, capacity.sections()) == page, "tests/benchmarks/capacity.py --write"

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from figures import record
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 ROUNDS = int(os.environ.get("BENCH_TIMES", 3))
@@ -143,6 +144,9 @@ def main(threads=CORE_COUNT, bars=((7.0, 3.0), (60.0, 1.3))):
                 )
             ratios.append(min(theirs)[0] / min(ours)[0])
             cpu_ratio = min(used for _, used, _ in theirs) / min(used for _, used, _ in ours)
+            name = f"{duration_s:.0f}"
+            record(**{f"job_{name}_s": min(ours)[0], f"command_{name}_s": min(theirs)[0]})
+            record(**{f"ratio_{name}": ratios[-1], f"cpu_ratio_{name}": cpu_ratio})
             is_same_text = {text for *_, text in ours} == {text for *_, text in theirs}
             print(
                 f"{duration_s:.0f} s, {threads} threads: ours {min(ours)[0]:.2f} s,"

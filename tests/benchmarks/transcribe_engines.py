@@ -9,6 +9,7 @@ in which faster-whisper is installed; without it, that comparison is left out.
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from figures import record, record_peer
 from transcribe import MODEL, package_file, run_timed, run_whisper_command, write_speech
 
 ROUNDS = int(os.environ.get("BENCH_TIMES", 2))
@@ -59,6 +61,12 @@ def measure_faster_whisper(python, path):
     return tuple(json.loads(found.stdout.splitlines()[-1]))
 
 
+def peer_version(python):
+    """Return the version of faster-whisper in another environment."""
+    code = "import faster_whisper; print(faster_whisper.__version__)"
+    return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+
+
 def measure_command(checkpoint, path, folder):
     """Return the CPU seconds of the `whisper` command, and the text."""
     _, used, text = run_timed(lambda: run_whisper_command(checkpoint, path, folder, 1))
@@ -88,6 +96,7 @@ def main(lengths=(60.0, 600.0), faster_whisper=None):
                 "whisper command": lambda path=path: measure_command(folder / "tiny.en.pt", path, folder),
             }
             if faster_whisper:
+                record_peer("faster-whisper", peer_version(faster_whisper))
                 runs["faster-whisper"] = lambda path=path: measure_faster_whisper(faster_whisper, path)
             found = {name: [] for name in runs}
             for _ in range(ROUNDS):
@@ -100,6 +109,8 @@ def report(seconds, found):
     """Print the CPU seconds and words of each program against those of CTranslate2."""
     ours, text = found["ctranslate2"]
     print(f"{seconds:.0f} s of speech, CPU seconds: ctranslate2 {ours:.2f}", flush=True)
+    named = {re.sub("[^a-z0-9]+", "_", name): used for name, (used, _) in found.items()}
+    record(**{f"{name}_{seconds:.0f}_cpu_s": used for name, used in named.items()})
     for name, (used, other) in found.items():
         if name != "ctranslate2":
             is_same = text.split() == other.split()

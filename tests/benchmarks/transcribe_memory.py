@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from figures import record
 from peak_memory import run_measured
 from transcribe import MAX_RECORDING_S, prepare_job, write_speech
 
@@ -62,6 +63,8 @@ def compare(engine, lengths):
         )
     growth = results[-1]["peak_mb"] - results[0]["peak_mb"]
     print(f"{engine}, difference: {growth:.0f} MB (bar: 50)", flush=True)
+    named = engine.replace("-", "_")
+    record(**{f"{named}_{made['minutes']}_min_mb": made["peak_mb"] for made in results})
     return results
 
 

@@ -13,6 +13,8 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+from figures import record
+
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "warm"), str(HERE.parent / "support")]
 
@@ -109,6 +111,9 @@ def main(rounds=5):
         "quick": empty["quick"] / empty["warm"],
         "model": model_s["quick"] / model_s["warm"],
     }
+    record(**{f"empty_{key}_s": seconds for key, seconds in empty.items()})
+    record(**{f"model_{key}_s": seconds for key, seconds in model_s.items()})
+    record(cycle_s=results["cycle"])
     print(
         f"warm is {results['stock']:.1f}x the stock worker (bar 10, target 15),"
         f" {results['quick']:.1f}x a stock worker that polls every 0.5 s (bar 4, target 6),"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import wave
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from at_once import run_at_once
@@ -21,9 +22,10 @@ from flows.schemas.control import Control
 from flows.schemas.video import LipSyncJob, PrepareAvatarJob
 from musetalk_core.engines import constant_engine
 from musetalk_core.engines.viseme.engine import VisemeEngine
-from tasks.cache.artefacts import artefact_cache
+from tasks.cache.artefacts import ArtefactCache, artefact_cache
 from tasks.catalog.avatar_notes import delete_avatar, list_notes, read_note
 from tasks.catalog.avatar_parts import AVATAR_PART_KIND, avatar_parts_bytes
+from tasks.errors import StorageError
 from tasks.run import reports
 from tasks.settings import get_settings
 from tasks.steps.encode_video import CLIP_KIND, VIDEO_KIND
@@ -287,6 +289,28 @@ def test_an_avatar_whose_part_a_job_uses_is_not_deleted(talk):
         assert set(stored_parts()) == {key}
     assert delete_avatar(result.avatar, None)
     assert stored_parts() == {} and list_notes(None, None, 10)[0] == []
+
+
+def test_parts_are_deleted_at_once_and_a_failure_can_be_repeated(talk, monkeypatch):
+    result = lip_sync(talk(1.2))
+    artefact_cache().release()
+    keys, plain = sorted(stored_parts()), ArtefactCache.delete
+    together = Barrier(len(keys), timeout=30)
+
+    def delete(cache, kind, key):
+        if kind == AVATAR_PART_KIND:
+            together.wait()
+            if key == keys[0]:
+                raise StorageError("the store is away")
+        return plain(cache, kind, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ArtefactCache, "delete", delete)
+        with pytest.raises(StorageError):
+            delete_avatar(result.avatar, None)
+    assert len(keys) > 2 and list(stored_parts()) == keys[:1]
+    assert read_note(result.avatar, None)
+    assert delete_avatar(result.avatar, None) and stored_parts() == {}
 
 
 def test_progress_counts_the_faces_to_encode_and_never_falls(talk, monkeypatch):
