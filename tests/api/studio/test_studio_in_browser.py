@@ -212,6 +212,23 @@ def test_a_model_is_downloaded_after_its_licence_is_accepted(
     page.get_by_text("Download of csm-1b: succeeded").wait_for()
 
 
+def test_the_system_page_lists_the_transcription_engines_and_their_models(server, environment, tab, tmp_path):
+    environment.setenv("MUSETALK_API__MODELS_HERE", "true")
+    environment.setenv("MUSETALK_MODELS__TRANSCRIPTION", "ctranslate2")
+    get_settings.cache_clear()
+    page = tab.page
+    page.goto(f"{server}/studio/system")
+    rows = page.locator("h3:text('Transcription') + ul li")
+    rows.first.wait_for()
+    texts = {text.split("\n")[1].strip(): text for text in rows.all_inner_texts()}
+    page.screenshot(path=tmp_path / "system.png", full_page=True)
+    assert set(texts) == {"ctranslate2", "openai-whisper"}, texts
+    assert "used for auto" in texts["ctranslate2"] and "used for auto" not in texts["openai-whisper"]
+    assert all(text.startswith("Installed") for text in texts.values()), texts
+    assert "models: whisper-tiny.en" in texts["ctranslate2"]
+    assert "converts at the first use: whisper-tiny.en" in texts["openai-whisper"]
+
+
 def test_a_non_commercial_licence_is_told_before_the_download(
     server, app_of_server, environment, tab, tmp_path
 ):

@@ -40,13 +40,22 @@ export function Models() {
     ${!found.models_here && html`<p class="quiet">The workers use models of other computers: their state is not known here.</p>`}
     <${ProblemBox} problem=${problem} />
     <${Pull} pull=${found.pull} onStop=${act("DELETE")} />
-    <ul class="checks">${found.engines.map((engine) => html`<li>
-      ${engine.installed !== null && html`<span class="status ${engine.installed ? "status-succeeded" : ""}">${engine.installed ? "Installed" : "Not installed"}</span>`}
-      <strong>${engine.name}</strong> ${engine.installed === null && html`<span class="quiet">state unknown</span>`} ${engine.default && html`<span class="quiet">used for auto</span>`}
-      ${engine.problem && html`<span class="quiet"><${UserText} text=${engine.problem} limit=${600} /></span>`}</li>`)}</ul>
+    <ul class="checks">${found.engines.map((engine) => html`<${Engine} key=${engine.name} engine=${engine} isAuto=${engine.default} />`)}</ul>
+    <h3>Transcription</h3>
+    <ul class="checks">${found.transcription_engines.map((engine) => html`<${Engine} key=${engine.name} engine=${engine} isAuto=${engine.preferred}>
+      ${engine.models?.length > 0 && html`<span class="quiet">models: ${engine.models.join(", ")}</span>`}
+      ${engine.converts?.length > 0 && html` <span class="quiet">converts at the first use: ${engine.converts.join(", ")}</span>`}<//>`)}</ul>
     <${ModelTable} label="Installed models" models=${installed} />
     ${others.length > 0 && html`<details class="reference"><summary>${others.length} other models that can be installed</summary>
       <${ModelTable} label="Other models" models=${others} onPull=${start} /></details>`}</div>`;
+}
+
+function Engine({ engine, isAuto, children }) {
+  return html`<li>
+    ${engine.installed !== null && html`<span class="status ${engine.installed ? "status-succeeded" : ""}">${engine.installed ? "Installed" : "Not installed"}</span>`}
+    <strong>${engine.name}</strong> ${engine.installed === null && html`<span class="quiet">state unknown</span>`} ${isAuto && html`<span class="quiet">used for auto</span>`}
+    ${children}
+    ${engine.problem && html`<span class="quiet"><${UserText} text=${engine.problem} limit=${600} /></span>`}</li>`;
 }
 
 function Pull({ pull, onStop }) {
