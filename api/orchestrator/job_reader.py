@@ -141,7 +141,7 @@ class PrefectJobReader:
         return await self._estimator.estimate(job_type, control)
 
     async def queues(self) -> tuple[PoolQueue, ...]:
-        """Return the state of the queue of each work pool, at most a second old."""
+        """Return the queue of each work pool; it is a second old, or some seconds if reading it is slow."""
         return await self._estimator.queues()
 
     async def logs(self, job_id: UUID, after: str | None, level: int, limit: int) -> LogPage:

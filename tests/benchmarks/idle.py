@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from figures import record
 from load import stack
 
-SETTLE_S, IDLE_S = 60.0, 240.0
+SETTLE_S, IDLE_S = 60.0, 120.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 

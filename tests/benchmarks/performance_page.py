@@ -101,19 +101,15 @@ def memory(memory, one_hour, transcribe_memory):
     def row(what, short, long):
         return what, megabytes(short), megabytes(long), megabytes(long - short)
 
-    engines = transcribe_memory
+    found = vars(transcribe_memory)
+    engines = {"openai_whisper": "`openai-whisper`", "ctranslate2": "`ctranslate2`"}
+    measured = [name for name in engines if f"{name}_1_min_mb" in found]
     return [
         row("30 s and 5 min of 720p, `viseme`", memory.short_mb, memory.long_mb),
         row("1 min and 1 h of 360p", one_hour.minute_mb, one_hour.hour_mb),
-        row(
-            "transcription of 1 and 10 min, `openai-whisper`",
-            engines.openai_whisper_1_min_mb,
-            engines.openai_whisper_10_min_mb,
-        ),
-        row(
-            "transcription of 1 and 10 min, `ctranslate2`",
-            engines.ctranslate2_1_min_mb,
-            engines.ctranslate2_10_min_mb,
+        *(
+            row(f"1 and 10 min of sound, {engines[name]}", *(found[f"{name}_{n}_min_mb"] for n in (1, 10)))
+            for name in measured
         ),
     ]
 
@@ -191,7 +187,7 @@ TABLES = {
         ("prefect", "torch"),
     ),
     "rendering": Table(
-        ("What", "Compared with", "Here", "Ratio"),
+        ("What", "Compared with", "Here", "Compared / here"),
         rendering,
         ("pipeline", "gpu", "speed", "preparation", "real_size"),
         ("torch", "diffusers", "ffmpeg"),
