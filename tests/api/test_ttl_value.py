@@ -63,7 +63,7 @@ async def test_readers_at_once_share_a_load(source):
 
 
 @in_event_loop
-async def test_a_value_is_loaded_again_before_it_expires_and_nobody_waits(source):
+async def test_a_value_is_loaded_in_the_background_before_it_expires(source):
     value = TtlValue(source.load, 1.0)
     assert await value.get() == 1
     source.now += 0.4

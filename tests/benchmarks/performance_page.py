@@ -29,6 +29,23 @@ class Table:
     """Packages and programs whose versions are named below the table."""
 
 
+def seconds(value):
+    return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
+
+
+def milliseconds(value):
+    return f"{value:.0f} ms"
+
+
+def megabytes(value):
+    return f"{value:.0f} MB"
+
+
+def times(slow, fast):
+    """Return a ratio with two or three digits."""
+    return f"{slow / fast:.2f}" if slow < 2 * fast else f"{slow / fast:.1f}"
+
+
 def warm_starts(warm, repeat):
     stock, quick, own = warm.empty_stock_s, warm.empty_quick_s, warm.empty_warm_s
     return [
@@ -50,49 +67,39 @@ def warm_starts(warm, repeat):
 
 
 def rendering(pipeline, gpu, speed, preparation, real_size):
+    def row(what, compared, here, show=seconds):
+        return what, show(compared), show(here), times(compared, here)
+
     return [
-        (
+        row(
             "MuseTalk pipeline at 1080p around stub networks, per frame, against the published program's way",
-            milliseconds(pipeline.plain_frame_ms),
-            milliseconds(pipeline.frame_ms),
-            times(pipeline.plain_frame_ms, pipeline.frame_ms),
+            pipeline.plain_frame_ms,
+            pipeline.frame_ms,
+            milliseconds,
         ),
-        (
-            "its peak memory",
-            megabytes(pipeline.plain_mb),
-            megabytes(pipeline.peak_mb),
-            times(pipeline.plain_mb, pipeline.peak_mb),
-        ),
-        (
+        row("its peak memory", pipeline.plain_mb, pipeline.peak_mb, megabytes),
+        row(
             "UNet and decoder on an H200, per frame: diffusers at batch 8, ours at batch 32",
-            f"{gpu.plain_frame_ms:.1f} ms",
-            f"{gpu.frame_ms:.1f} ms",
-            times(gpu.plain_frame_ms, gpu.frame_ms),
+            gpu.plain_frame_ms,
+            gpu.frame_ms,
+            lambda value: f"{value:.1f} ms",
         ),
         ("MuseTalk rendering of a prepared 720p job on an H200", "", f"{gpu.render_per_s:.0f} frames/s", ""),
-        (
+        row(
             "`viseme` job of 60 s of 720p25, prepared, against an ffmpeg transcode, preset `medium`",
-            seconds(speed.medium_ffmpeg_s),
-            seconds(speed.medium_job_s),
-            times(speed.medium_ffmpeg_s, speed.medium_job_s),
+            speed.medium_ffmpeg_s,
+            speed.medium_job_s,
         ),
-        (
-            "the same, preset `fast`",
-            seconds(speed.fast_ffmpeg_s),
-            seconds(speed.fast_job_s),
-            times(speed.fast_ffmpeg_s, speed.fast_job_s),
-        ),
-        (
+        row("the same, preset `fast`", speed.fast_ffmpeg_s, speed.fast_job_s),
+        row(
             "CPU time of preparing 20 s of 1080p, all of it or for 2 s of sound; stand-in networks",
-            seconds(preparation.sound_20_cpu_s),
-            seconds(preparation.sound_2_cpu_s),
-            times(preparation.sound_20_cpu_s, preparation.sound_2_cpu_s),
+            preparation.sound_20_cpu_s,
+            preparation.sound_2_cpu_s,
         ),
-        (
+        row(
             "UNet and decoder of the real size on two CPU cores, fp32, per frame, against diffusers",
-            seconds(real_size.plain_frame_s),
-            seconds(real_size.lean_frame_s),
-            times(real_size.plain_frame_s, real_size.lean_frame_s),
+            real_size.plain_frame_s,
+            real_size.lean_frame_s,
         ),
     ]
 
@@ -160,23 +167,6 @@ def idle(idle):
         ("until ready, existing home folder", f"{idle.start_again_cpu_s:.0f} s of CPU time"),
         ("idle", f"{idle.idle_percent:.1f} % of a core"),
     ]
-
-
-def seconds(value):
-    return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
-
-
-def milliseconds(value):
-    return f"{value:.0f} ms"
-
-
-def megabytes(value):
-    return f"{value:.0f} MB"
-
-
-def times(slow, fast):
-    """Return a ratio with two or three digits."""
-    return f"{slow / fast:.2f}" if slow < 2 * fast else f"{slow / fast:.1f}"
 
 
 TABLES = {
